@@ -1,0 +1,187 @@
+"""HTTP in and out for views: bodies and query parameters read strictly, answers written in the caller's form."""
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+
+from flask import Response, current_app, request
+
+import ejson
+from errors import BodyTooLarge, InvalidInput, UnsupportedMediaType
+from settings import config
+
+JSON_TYPES = frozenset({"application/json", "application/ejson", "application/merge-patch+json"})
+CONTENT_TYPES = {
+    ejson.Form.RELAXED: "application/json",
+    ejson.Form.CANONICAL: "application/ejson",
+    ejson.Form.PLAIN: "application/json",
+}
+FORMS = {"relaxed": ejson.Form.RELAXED, "canonical": ejson.Form.CANONICAL, "plain": ejson.Form.PLAIN}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Body:
+    """A parsed request body."""
+
+    value: Any
+    may_hold_operators: bool
+    """False when no key can begin with `$`: nothing in the text could spell one."""
+
+
+def read_body() -> Body:
+    """The request's Extended JSON body. Raises InvalidInput, UnsupportedMediaType or BodyTooLarge."""
+    _check_content_type()
+    sent = request.get_data(cache=False)
+    if len(sent) > config.max_body_bytes:
+        raise BodyTooLarge(f"The body is over the limit of {config.max_body_bytes} bytes.")
+    raw = _inflated(sent)
+    if not raw.strip():
+        raise InvalidInput("The request has no body; send JSON.", [{"path": "", "message": "body is missing"}])
+    return Body(ejson.loads(raw), ejson.names_operators(raw))
+
+
+def read_object(*, required: Iterable[str] = (), optional: Iterable[str] = ()) -> dict[str, Any]:
+    """The request's body as an object that has all `required` members and no others than those and the `optional`."""
+    value = read_body().value
+    if not isinstance(value, dict):
+        raise InvalidInput("The body must be a JSON object.", [{"path": "", "message": "must be an object"}])
+    required = tuple(required)
+    problems = [{"path": name, "message": "is missing"} for name in required if name not in value]
+    known = {*required, *optional}
+    problems += [{"path": name, "message": "is not known here"} for name in value if name not in known]
+    if problems:
+        raise InvalidInput("; ".join(f"{p['path']!r} {p['message']}" for p in problems) + ".", problems)
+    return value
+
+
+def parameters() -> dict[str, str]:
+    """The query parameters, each sent at most once and each described beside the view; `types` is known everywhere."""
+    view = cast(Any, current_app.view_functions[request.endpoint or ""])
+    known = {"types", *view.description.query}
+    _check_query(request.query_string)
+    found: dict[str, str] = {}
+    for name, values in request.args.lists():
+        if name not in known:
+            raise parameter_error(name, f"is not known here; there are {', '.join(sorted(known))}")
+        if len(values) > 1:
+            raise parameter_error(name, "was sent more than once")
+        found[name] = values[0]
+    return found
+
+
+def _check_query(query: bytes) -> None:
+    try:
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("The query string is not valid UTF-8.") from None
+
+
+def parameter_error(name: str, message: str) -> InvalidInput:
+    """The failure to raise for one bad query parameter."""
+    return InvalidInput(f"Query parameter {name!r} {message}.", [{"path": name, "message": message}])
+
+
+def integer(found: dict[str, str], name: str, default: int, *, minimum: int, maximum: int) -> int:
+    """A whole-number query parameter within its range."""
+    text = found.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and minimum <= int(text) <= maximum):
+        raise parameter_error(name, f"must be a whole number from {minimum} to {maximum}; got {text[:40]!r}")
+    return int(text)
+
+
+def boolean(found: dict[str, str], name: str, *, default: bool) -> bool:
+    """A query parameter that is `true` or `false`."""
+    text = found.get(name)
+    if text is None:
+        return default
+    if text not in ("true", "false"):
+        raise parameter_error(name, f"must be true or false; got {text[:40]!r}")
+    return text == "true"
+
+
+def answer_form() -> ejson.Form:
+    """The form of JSON the caller asked for: `Accept: application/ejson`, then `?types=`, else relaxed."""
+    types = request.args.get("types", "relaxed")
+    if types not in FORMS:
+        raise parameter_error("types", "must be relaxed, canonical or plain")
+    form = accepted_form(request.environ)
+    return form if form is ejson.Form.CANONICAL else FORMS[types]
+
+
+def accepted_form(environ: dict[str, Any]) -> ejson.Form:
+    """The form that the `Accept` header asks for."""
+    return ejson.Form.CANONICAL if "application/ejson" in environ.get("HTTP_ACCEPT", "") else ejson.Form.RELAXED
+
+
+def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer whose JSON body is `value`, in the caller's form."""
+    form = answer_form()
+    return reply_text(ejson.dumps(value, form), form, status, headers)
+
+
+def reply_text(
+    text: bytes | Iterable[bytes], form: ejson.Form, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """An answer whose JSON text is ready, or is streamed piece by piece."""
+    return Response(text, status, headers, content_type=CONTENT_TYPES[form])
+
+
+def reply_list(name: str, batches: Iterator[bytes]) -> Response:
+    """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
+
+    The first batch is awaited here, so that whatever fails at once still has its status.
+    """
+    form = answer_form()
+    opening = b'{"' + name.encode() + b'":['
+    first, second = next(batches, b""), next(batches, b"")
+    if not second:
+        return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
+
+    def pieces() -> Iterator[bytes]:
+        yield opening + ejson.encode_many(first, form)
+        for batch in itertools.chain([second], batches):
+            if batch:
+                yield b"," + ejson.encode_many(batch, form)
+        yield b"]}"
+
+    return reply_text(pieces(), form)
+
+
+def no_content() -> Response:
+    """204, without a body and without a content type."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
+def _check_content_type() -> None:
+    if request.mimetype not in JSON_TYPES:
+        sent = repr(request.mimetype) if request.mimetype else "none"
+        raise UnsupportedMediaType(f"Send the body as JSON, with `Content-Type: application/json`; got {sent}.")
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(f"JSON is UTF-8 (RFC 8259, section 8.1); got charset {charset!r}.")
+
+
+def _inflated(data: bytes) -> bytes:
+    """The body without its Content-Encoding, never larger than SHEAF_MAX_BODY_BYTES."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return data
+    if encoding not in ("gzip", "x-gzip"):
+        raise UnsupportedMediaType(f"Content-Encoding may be gzip or identity; got {encoding!r}.")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        inflated = inflater.decompress(data, config.max_body_bytes + 1)
+    except zlib.error:
+        raise InvalidInput("The body is not valid gzip.") from None
+    if len(inflated) > config.max_body_bytes:
+        raise BodyTooLarge(f"The inflated body is over the limit of {config.max_body_bytes} bytes.")
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidInput("The body is not one whole gzip member.")
+    return inflated
