@@ -1,0 +1,1 @@
+"""Who may do what: the caller's identity on a route, and the rules on documents."""

@@ -1,0 +1,1 @@
+"""Databases, collections and documents: PyMongo only, no MongoEngine."""

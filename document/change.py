@@ -1,0 +1,137 @@
+"""What a write may hold: documents to store, update operators, and JSON merge patches (RFC 7396) as updates."""
+
+from typing import Any
+
+from access.models import Permit
+from document.query import REFERENCE_FIELDS, check_filter
+from errors import Forbidden, InvalidInput
+
+Update = dict[str, Any] | list[dict[str, Any]]
+
+# https://www.mongodb.com/docs/manual/reference/operator/update/
+VALUE_OPERATORS = frozenset(
+    {"$set", "$setOnInsert", "$inc", "$mul", "$min", "$max", "$pullAll", "$unset", "$pop", "$rename"}
+)
+MODIFIERS = {
+    "$push": frozenset({"$each", "$slice", "$sort", "$position"}),
+    "$addToSet": frozenset({"$each"}),
+    "$currentDate": frozenset({"$type"}),
+}
+OTHER_OPERATORS = frozenset({"$pull", "$bit"})
+UPDATE_OPERATORS = VALUE_OPERATORS | OTHER_OPERATORS | MODIFIERS.keys()
+
+
+def check_document(document: Any, path: str) -> dict[str, Any]:
+    """`document`, if it is an object without a field name that begins with `$` at any depth."""
+    if not isinstance(document, dict):
+        raise _invalid(path, "must be a JSON object")
+    check_value(document, path)
+    return document
+
+
+def check_value(value: Any, path: str) -> None:
+    """Refuse field names that begin with `$`; `$ref`, `$id` and `$db` of a reference may."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            check_value(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            inner = f"{path}.{name}" if path else name
+            if name.startswith("$") and name not in REFERENCE_FIELDS:
+                raise _invalid(inner, "begins with $; field names of stored documents may not")
+            check_value(item, inner)
+
+
+def stamped(permit: Permit, document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with the values that the rules set; a caller may repeat such a value, but not choose another."""
+    for name, value in permit.stamp.items():
+        if name in permit.readonly and document.get(name, value) != value:
+            raise _readonly(name)
+    return {**document, **{name: value for name, value in permit.stamp.items() if name not in document}}
+
+
+def read_update(permit: Permit, body: Any) -> Update:
+    """The update for a PATCH body: operators when its names begin with `$`, else a merge patch."""
+    if not isinstance(body, dict):
+        raise _invalid("", "the body must be a JSON object: update operators, or a merge patch")
+    if any(name.startswith("$") for name in body):
+        check_operators(permit, body)
+        return body
+    for name in body.keys() & permit.readonly:
+        raise _readonly(name)
+    check_value(body, "")
+    return merge_patch(body)
+
+
+def check_operators(permit: Permit, update: dict[str, Any]) -> None:
+    """Refuse operators that are not on the allow list, and changes to fields the caller may not write."""
+    for operator, changes in update.items():
+        if operator not in UPDATE_OPERATORS:
+            raise _invalid(operator, "is not an update operator; operators and plain fields cannot be mixed")
+        if not isinstance(changes, dict):
+            raise _invalid(operator, "must be an object of fields and values")
+        for field, value in changes.items():
+            _check_change(permit, operator, field, value)
+
+
+def _check_change(permit: Permit, operator: str, field: str, value: Any) -> None:
+    touched = [field, value] if operator == "$rename" else [field]
+    for name in touched:
+        if not isinstance(name, str):
+            raise _invalid(f"{operator}.{field}", "must be a field name")
+        if name.partition(".")[0] in permit.readonly:
+            raise _readonly(name)
+    path = f"{operator}.{field}"
+    if operator == "$pull":
+        check_filter(value, path)
+    elif operator in VALUE_OPERATORS:
+        check_value(value, path)
+    elif operator in MODIFIERS:
+        _check_modifiers(operator, value, path)
+
+
+def _check_modifiers(operator: str, value: Any, path: str) -> None:
+    if not isinstance(value, dict) or not any(name.startswith("$") for name in value):
+        check_value(value, path)
+        return
+    for name, item in value.items():
+        if name not in MODIFIERS[operator]:
+            raise _invalid(f"{path}.{name}", f"is not known in {operator}")
+        check_value(item, f"{path}.{name}")
+
+
+def merge_patch(patch: dict[str, Any]) -> Update:
+    """The update that applies `patch` as RFC 7396 says: null removes, objects merge, all else replaces."""
+    if not any(isinstance(value, dict) or "." in name for name, value in patch.items()):
+        return {
+            "$set": {name: value for name, value in patch.items() if value is not None},
+            "$unset": {name: "" for name, value in patch.items() if value is None},
+        }
+    return [{"$replaceWith": _merged("$$ROOT", patch)}]
+
+
+def _merged(target: Any, patch: dict[str, Any]) -> Any:
+    """The aggregation expression for RFC 7396's MergePatch(target, patch)."""
+    expression: Any = "$$target"
+    for name, value in patch.items():
+        field = {"$literal": name}
+        if value is None:
+            expression = {"$unsetField": {"field": field, "input": expression}}
+        else:
+            inner = (
+                _merged({"$getField": {"field": field, "input": "$$target"}}, value)
+                if isinstance(value, dict)
+                else None
+            )
+            expression = {"$setField": {"field": field, "input": expression, "value": inner or {"$literal": value}}}
+    # A target that is no object is replaced by an empty one before the patch applies to it.
+    is_object = {"$eq": [{"$type": target}, "object"]}
+    return {"$let": {"vars": {"target": {"$cond": [is_object, target, {}]}}, "in": expression}}
+
+
+def _readonly(name: str) -> Forbidden:
+    return Forbidden(f"{name!r} is set by the server.", [{"path": name, "message": "is set by the server"}])
+
+
+def _invalid(path: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{path!r} {message}." if path else f"{message}.", [{"path": path, "message": message}])
