@@ -1,0 +1,1 @@
+"""The API described to its users: /openapi.json and /docs."""
