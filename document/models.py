@@ -115,8 +115,8 @@ def _replacement_of_same_owner(permit: Permit, document: Document) -> Document:
 
 
 def _not_found(permit: Permit, document_id: Any) -> NotFound:
-    hint = "" if isinstance(document_id, ObjectId) else " (24 hexadecimal digits are an ObjectId; see id_type)"
-    return NotFound(f"No document with this id in {permit.database}.{permit.collection} that you may use{hint}.")
+    hint = "; it was looked up as an ObjectId, not as text (id_type=string)" if type(document_id) is ObjectId else ""
+    return NotFound(f"You may use no document with this id in {permit.database}.{permit.collection}{hint}.")
 
 
 def _partial_insert(failure: BulkWriteError) -> ApiError:

@@ -16,6 +16,7 @@ import pytest
 from argon2 import PasswordHasher
 from bson import ObjectId
 from flask import Flask
+from pymongo.database import Database
 
 import database
 import migrations
@@ -215,11 +216,21 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _empty(client: pymongo.MongoClient[dict[str, Any]]) -> None:
     for name in set(client.list_database_names()) - SYSTEM_DATABASES - {settings.config.database}:
-        client.drop_database(name)
+        _drop(client[name])
     service = client[settings.config.database]
     for name in service.list_collection_names():
         if name != migrations.COLLECTION:
             service[name].delete_many({})
+
+
+def _drop(database: Database[dict[str, Any]]) -> None:
+    """Drop a database, collection by collection: `dropDatabase` waits for the journal, a hundred times as long."""
+    kinds = {each["name"]: each["type"] for each in database.list_collections()}
+    if set(kinds.values()) != {"collection"}:
+        database.client.drop_database(database.name)
+        return
+    for name in kinds:
+        database.drop_collection(name)
 
 
 @pytest.fixture
