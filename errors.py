@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
+from mongoengine.errors import OperationError
 from pymongo import errors as mongo
 from werkzeug.exceptions import HTTPException
 
@@ -175,12 +176,16 @@ class DatabaseUnavailable(ApiError):
 
 
 class TimeLimitExceeded(ApiError):
-    """The database stopped the operation at the server's time limit; narrow the filter or add an index."""
+    """The database stopped the operation at the server's time limit; narrow the filter or add an index. A write may
+    have happened: read before repeating it."""
 
     status, code, title = 504, "time_limit_exceeded", "Time limit exceeded"
 
     def __init__(self) -> None:
-        super().__init__("The operation was stopped at the time limit: narrow the filter, or add an index for it.")
+        super().__init__(
+            "The operation was stopped at the time limit: narrow the filter, or add an index for it. A write may have "
+            "happened; read before repeating it."
+        )
 
 
 # Server error codes that the caller caused and can mend; MongoDB's own words go with them.
@@ -202,8 +207,10 @@ def translate(failure: Exception) -> ApiError:
         return _translate_http(failure)
     if isinstance(failure, mongo.DocumentTooLarge):
         return BodyTooLarge(DOCUMENT_TOO_LARGE)
-    if isinstance(failure, mongo.PyMongoError):
-        return translate_database_error(failure)
+    # MongoEngine replaces some failures of the driver by its own.
+    cause = failure.__context__ if isinstance(failure, OperationError) else failure
+    if isinstance(cause, mongo.PyMongoError):
+        return translate_database_error(cause)
     return InternalError("Something went wrong on our side; the log has it under this request id.")
 
 

@@ -225,6 +225,8 @@ def load(environ: Mapping[str, str] | None = None, *, env_file: Path | None = RO
     }
     loaded = Settings(**read)
     _check_secret(loaded)
+    _check_databases(loaded)
+    _check_smtp_url(loaded)
     return loaded
 
 
@@ -294,3 +296,18 @@ def _check_secret(loaded: Settings) -> None:
         )
     if loaded.secret_key and len(loaded.secret_key) < 32:
         raise SettingsError("SECRET_KEY is too short: it needs at least 32 characters.")
+
+
+def _check_databases(loaded: Settings) -> None:
+    kept = {"admin", "config", "local"}
+    if not loaded.database or loaded.database.lower() in kept:
+        raise SettingsError(f"SHEAF_DATABASE must name a database of the service's own; got {loaded.database!r}.")
+    for name in sorted(loaded.open_database_names):
+        if name.lower() in {*kept, loaded.database.lower()}:
+            raise SettingsError(f"SHEAF_OPEN_DATABASES may not hold {name!r}: it is kept for the system.")
+
+
+def _check_smtp_url(loaded: Settings) -> None:
+    if loaded.smtp_url and not loaded.smtp_url.startswith(("smtp://", "smtps://")):
+        # The value itself may hold a password.
+        raise SettingsError("SHEAF_SMTP_URL must begin with smtp:// or smtps://.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from mongoengine.errors import OperationError
 from pymongo import errors as mongo
 from werkzeug import exceptions as http
 
@@ -85,6 +86,13 @@ def test_request_id_of_a_proxy_is_kept_when_it_is_a_plain_token(client: Client, 
     assert (answer.json["request_id"] == sent) is is_kept
 
 
+def wrapped(failure: Exception) -> OperationError:
+    """The failure as MongoEngine hands it on."""
+    wrapping = OperationError("could not save")
+    wrapping.__context__ = failure
+    return wrapping
+
+
 SELECTION = mongo.ServerSelectionTimeoutError("mongo.internal:27017: timed out")
 
 
@@ -115,6 +123,9 @@ SELECTION = mongo.ServerSelectionTimeoutError("mongo.internal:27017: timed out")
         (http.RequestEntityTooLarge(), errors.BodyTooLarge),
         (http.UnsupportedMediaType(), errors.UnsupportedMediaType),
         (http.ImATeapot(), errors.InternalError),
+        (wrapped(mongo.ExecutionTimeout("exceeded", 50)), errors.TimeLimitExceeded),
+        (wrapped(mongo.OperationFailure("shutting down", 91)), errors.DatabaseUnavailable),
+        (OperationError("by itself"), errors.InternalError),
         (ValueError("inside"), errors.InternalError),
         (errors.Conflict("taken"), errors.Conflict),
     ],

@@ -175,7 +175,7 @@ def test_fixture_kills_restarts_and_pauses(tmp_path: Path) -> None:
         running.kill()
         running.restart()
         running.pause()
-        assert psutil.Process(running.pid).status() == psutil.STATUS_STOPPED
+        assert process.wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED, 5)
         running.resume()
         with connect(running) as client:
             assert client.app.items.count_documents({}) == 1

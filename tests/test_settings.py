@@ -75,6 +75,11 @@ def test_variables_of_others_are_no_concern() -> None:
         ("SHEAF_SINGLE_SESSION", "maybe"),
         ("SHEAF_LOG_LEVEL", "INFO"),
         ("SECRET_KEY", "short"),
+        ("SHEAF_DATABASE", ""),
+        ("SHEAF_DATABASE", "Admin"),
+        ("SHEAF_OPEN_DATABASES", "app, local"),
+        ("SHEAF_OPEN_DATABASES", "sheaf"),
+        ("SHEAF_SMTP_URL", "mail.test:25"),
     ],
 )
 def test_wrong_value_is_refused_by_name(name: str, value: str) -> None:
