@@ -3,7 +3,6 @@
 `connect()` is called once in every process. Nothing here knows HTTP or what is stored.
 """
 
-import time
 from typing import Any
 
 import mongoengine
@@ -11,7 +10,6 @@ import pymongo
 from flask import Flask
 from flask_mongoengine import MongoEngine
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from settings import config
 
@@ -82,25 +80,3 @@ def client() -> pymongo.MongoClient[Document]:
 def service() -> Database[Document]:
     """The service's own database, which no document route may reach."""
     return client()[config.database]
-
-
-def is_reachable() -> bool:
-    """Whether a primary answers now; waits for one at most SHEAF_DATABASE_WAIT_SECONDS."""
-    try:
-        client().admin.command("ping")
-    except PyMongoError:
-        return False
-    return True
-
-
-def wait_until_ready(seconds: float) -> bool:
-    """Whether a primary that takes writes answered within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if client().admin.command("hello").get("isWritablePrimary"):
-                return True
-        except PyMongoError:
-            pass
-        time.sleep(0.1)
-    return False
