@@ -40,8 +40,6 @@ def create_app(chosen: Settings | None = None, *, time_limit_seconds: int | None
     settings.ensure_secret_key(config)
     configure_logging()
     app = Flask("sheaf", static_folder=None)
-    # One more than is taken: werkzeug cuts off a chunked body at its limit, and `wire` must see that there was more.
-    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes + 1
     # A path is taken as it was sent: no redirects that would turn a POST into a GET.
     app.url_map.merge_slashes = False
     database.connect(app, time_limit_seconds=time_limit_seconds)

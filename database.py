@@ -46,6 +46,8 @@ def _open_client(time_limit_seconds: int) -> pymongo.MongoClient[Document]:
         appname="sheaf",
         tz_aware=True,
         uuidRepresentation="standard",
+        # Whatever the URI says: a session or a rule read from a member that lags behind may be over already.
+        readPreference="primary",
         w="majority",
         journal=True,
         retryWrites=True,

@@ -21,9 +21,10 @@ from typing import Any
 import orjson
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
-from errors import InvalidInput
+from errors import BodyTooLarge, InvalidInput
 
 MAX_DEPTH = 100
+MAX_VALUES = 500_000
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 _UINT32 = range(2**32)
@@ -36,6 +37,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHAPE = bytes(ord("0") if byte in b"0123456789" else ord(":") if byte in b"-:,[ \t\n\r" else 0 for byte in range(256))
 _LONG_INTEGER = b":" + b"0" * 19
 
+# Possessive, so that it is linear on any input.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _OBJECT_ID = re.compile("[0-9a-fA-F]{24}")
 _INT = re.compile("0|-?[1-9][0-9]{0,18}")
 _DOUBLE = re.compile("-?[0-9]+(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?|-?Infinity|NaN")
@@ -60,26 +63,28 @@ class _RefusedError(Exception):
         self.path: list[str | int] = []
 
 
-def loads(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def loads(body: bytes, *, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES, path: str = "") -> Any:
     """The value of a JSON text, ready for `bson.encode`. Of duplicate keys the last wins.
 
-    Raises InvalidInput naming the path, such as `items[3].price`, for anything that is not JSON, is nested deeper than
-    `max_depth` (at most 200), or could not be stored exactly as it stands.
+    Raises InvalidInput naming the path below `path`, such as `items[3].price`, for anything that is not JSON, is
+    nested deeper than `max_depth` (at most 200), or could not be stored exactly as it stands; BodyTooLarge for more
+    than `max_values` values, which would take far more memory than their text.
     """
+    _check_values(body, max_values)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _invalid("", f"not valid JSON: {error}") from None
+        raise _invalid(path, f"not valid JSON: {error}") from None
     # Counting brackets is a bound that costs nothing; those inside strings only make it careful.
     if body.count(b"[") + body.count(b"{") > max_depth:
-        _check_depth(value, max_depth, "")
+        _check_depth(value, max_depth, path)
     if _LONG_INTEGER in b":" + body.translate(_SHAPE):
         # orjson makes floats of integers over 64 bits without a word.
         value = json.loads(body, parse_int=_parse_integer)
     elif b"$" not in body and b"\\u00" not in body:
         # No wrapper ("$" may be spelled \u0024 too) and no NUL in a key (it can only be spelled \u0000).
         return value
-    return _read_at(value, "")
+    return _read_at(value, path)
 
 
 def names_operators(body: bytes) -> bool:
@@ -112,6 +117,16 @@ def _join(path: str, keys: Iterable[str | int]) -> str:
 
 def _invalid(path: str, message: str) -> InvalidInput:
     return InvalidInput(f"{path}: {message}" if path else message, [{"path": path, "message": message}])
+
+
+def _check_values(body: bytes, max_values: int) -> None:
+    # A value follows a bracket or a comma; only where there are too many are those inside strings left out.
+    if _count_values(body) > max_values and _count_values(_STRING.sub(b"", body)) > max_values:
+        raise BodyTooLarge(f"The body holds more than {max_values} values; send it in parts.")
+
+
+def _count_values(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _check_depth(value: Any, max_depth: int, path: str) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
+from bson.errors import InvalidDocument
 from mongoengine.errors import OperationError
 from pymongo import errors as mongo
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 logger = logging.getLogger("sheaf.errors")
 
@@ -165,6 +167,15 @@ class NotImplementedHere(ApiError):
     status, code, title = 501, "not_available", "Not available here"
 
 
+class ServerBusy(ApiError):
+    """Too many slow requests are under way in this process; `Retry-After` says when to try again."""
+
+    status, code, title = 503, "server_busy", "Server busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
 class DatabaseUnavailable(ApiError):
     """The database cannot be reached, or lost its primary during the operation. A write may or may not have happened:
     read before repeating it."""
@@ -196,7 +207,7 @@ CALLER_ERRORS = frozenset(
 )
 # From here on a number stands for one place in MongoDB's source that checks what was sent to it.
 FIRST_UNNAMED_CODE = 10_000
-OVERLOADED = frozenset({6, 7, 89, 91, 112, 133, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+OVERLOADED = frozenset({6, 7, 89, 91, 112, 133, 189, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436, 14031})
 
 
 def translate(failure: Exception) -> ApiError:
@@ -207,6 +218,8 @@ def translate(failure: Exception) -> ApiError:
         return _translate_http(failure)
     if isinstance(failure, mongo.DocumentTooLarge):
         return BodyTooLarge(DOCUMENT_TOO_LARGE)
+    if isinstance(failure, InvalidDocument):
+        return InvalidInput("Something in the request cannot be stored or asked for in MongoDB.")
     # MongoEngine replaces some failures of the driver by its own.
     cause = failure.__context__ if isinstance(failure, OperationError) else failure
     if isinstance(cause, mongo.PyMongoError):
@@ -287,8 +300,12 @@ def _translate_http(failure: HTTPException) -> ApiError:
     translated = kind(failure.description or kind.title)
     if failure.code == 404:
         translated.detail = "There is nothing at this path; /docs lists the routes."
-    if failure.code == 405:
-        translated.headers = {name: value for name, value in failure.get_headers() if name == "Allow"}
+    if failure.code == 413:
+        translated.detail = "The body is over the limit for this route."
+    if isinstance(failure, WerkzeugMethodNotAllowed) and failure.valid_methods:
+        allowed = ", ".join(sorted(failure.valid_methods))
+        translated.detail = f"This path takes {allowed}."
+        translated.headers = {"Allow": allowed}
     return translated
 
 

@@ -100,6 +100,13 @@ class Settings:
         minimum=1,
         maximum=100_000,
     )
+    max_collections_per_user: int = setting(
+        "SHEAF_MAX_COLLECTIONS_PER_USER",
+        20,
+        "How many collections of an open database one user may have started, so that nobody takes them all.",
+        minimum=1,
+        maximum=100_000,
+    )
     sign_up: str = setting(
         "SHEAF_SIGN_UP", "open", "Who may create accounts: anybody, or admins only.", choices=("open", "closed")
     )

@@ -10,10 +10,13 @@ from urllib.parse import unquote_to_bytes
 from flask import Response, current_app, request
 
 import ejson
+from admission import reading_bodies, streaming_answers
 from errors import BodyTooLarge, InvalidInput, UnsupportedMediaType
 from settings import config
 
 JSON_TYPES = frozenset({"application/json", "application/ejson", "application/merge-patch+json"})
+MAX_OBJECT_BYTES = 65_536
+STREAM_PIECE_BYTES = 131_072
 CONTENT_TYPES = {
     ejson.Form.RELAXED: "application/json",
     ejson.Form.CANONICAL: "application/ejson",
@@ -31,21 +34,25 @@ class Body:
     """False when no key can begin with `$`: nothing in the text could spell one."""
 
 
-def read_body() -> Body:
-    """The request's Extended JSON body. Raises InvalidInput, UnsupportedMediaType or BodyTooLarge."""
+def read_body(max_bytes: int | None = None) -> Body:
+    """The request's Extended JSON body, at most `max_bytes` long (default: SHEAF_MAX_BODY_BYTES), also when inflated.
+
+    Raises InvalidInput, UnsupportedMediaType or BodyTooLarge.
+    """
+    max_bytes = min(max_bytes or config.max_body_bytes, config.max_body_bytes)
     _check_content_type()
-    sent = request.get_data(cache=False)
-    if len(sent) > config.max_body_bytes:
-        raise BodyTooLarge(f"The body is over the limit of {config.max_body_bytes} bytes.")
-    raw = _inflated(sent)
+    raw = _inflated(_received(max_bytes), max_bytes)
     if not raw.strip():
         raise InvalidInput("The request has no body; send JSON.", [{"path": "", "message": "body is missing"}])
     return Body(ejson.loads(raw), ejson.names_operators(raw))
 
 
 def read_object(*, required: Iterable[str] = (), optional: Iterable[str] = ()) -> dict[str, Any]:
-    """The request's body as an object that has all `required` members and no others than those and the `optional`."""
-    value = read_body().value
+    """The request's body as an object that has all `required` members and no others than those and the `optional`.
+
+    For accounts and the like, which need little: it may be MAX_OBJECT_BYTES long.
+    """
+    value = read_body(MAX_OBJECT_BYTES).value
     if not isinstance(value, dict):
         raise InvalidInput("The body must be a JSON object.", [{"path": "", "message": "must be an object"}])
     required = tuple(required)
@@ -134,7 +141,8 @@ def reply_text(
 def reply_list(name: str, batches: Iterator[bytes]) -> Response:
     """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
 
-    The first batch is awaited here, so that whatever fails at once still has its status.
+    The first batch is awaited here, so that whatever fails at once still has its status. A stream holds its thread for
+    as long as the client reads, so places for it are limited (ServerBusy).
     """
     form = answer_form()
     opening = b'{"' + name.encode() + b'":['
@@ -142,14 +150,26 @@ def reply_list(name: str, batches: Iterator[bytes]) -> Response:
     if not second:
         return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
 
-    def pieces() -> Iterator[bytes]:
-        yield opening + ejson.encode_many(first, form)
-        for batch in itertools.chain([second], batches):
-            if batch:
-                yield b"," + ejson.encode_many(batch, form)
-        yield b"]}"
+    give_back = streaming_answers.take()
+    response = reply_text(_in_pieces(_list_text(opening, itertools.chain([first, second], batches), form)), form)
+    response.call_on_close(give_back)
+    return response
 
-    return reply_text(pieces(), form)
+
+def _list_text(opening: bytes, batches: Iterable[bytes], form: ejson.Form) -> Iterator[bytes]:
+    before = opening
+    for batch in batches:
+        if batch:
+            yield before + ejson.encode_many(batch, form)
+            before = b","
+    yield b"]}"
+
+
+def _in_pieces(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in small pieces: a server keeps several until the client has taken them, whatever their size."""
+    for text in texts:
+        for start in range(0, len(text), STREAM_PIECE_BYTES):
+            yield text[start : start + STREAM_PIECE_BYTES]
 
 
 def no_content() -> Response:
@@ -168,8 +188,22 @@ def _check_content_type() -> None:
         raise UnsupportedMediaType(f"JSON is UTF-8 (RFC 8259, section 8.1); got charset {charset!r}.")
 
 
-def _inflated(data: bytes) -> bytes:
-    """The body without its Content-Encoding, never larger than SHEAF_MAX_BODY_BYTES."""
+def _received(max_bytes: int) -> bytes:
+    """The body as it was sent. The thread waits for the client meanwhile, so places for it are limited."""
+    # One more than is taken: werkzeug cuts off a chunked body at its limit, and we must see that there was more.
+    request.max_content_length = max_bytes + 1
+    give_back = reading_bodies.take()
+    try:
+        sent = request.get_data(cache=False)
+    finally:
+        give_back()
+    if len(sent) > max_bytes:
+        raise BodyTooLarge(f"The body is over the limit of {max_bytes} bytes.")
+    return sent
+
+
+def _inflated(data: bytes, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
         return data
@@ -177,11 +211,11 @@ def _inflated(data: bytes) -> bytes:
         raise UnsupportedMediaType(f"Content-Encoding may be gzip or identity; got {encoding!r}.")
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        inflated = inflater.decompress(data, config.max_body_bytes + 1)
+        inflated = inflater.decompress(data, max_bytes + 1)
     except zlib.error:
         raise InvalidInput("The body is not valid gzip.") from None
-    if len(inflated) > config.max_body_bytes:
-        raise BodyTooLarge(f"The inflated body is over the limit of {config.max_body_bytes} bytes.")
+    if len(inflated) > max_bytes:
+        raise BodyTooLarge(f"The inflated body is over the limit of {max_bytes} bytes.")
     if not inflater.eof or inflater.unused_data:
         raise InvalidInput("The body is not one whole gzip member.")
     return inflated

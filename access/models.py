@@ -31,8 +31,8 @@ class Permit:
     """Values that created documents carry where the caller did not set them."""
     readonly: frozenset[str]
     """Top-level fields the caller may not write."""
-    max_collections: int | None
-    """The database may not grow past this many collections through this caller; None for no limit."""
+    is_limited: bool
+    """Whether the limits on starting collections hold for this caller."""
 
 
 def decide(principal: Principal, action: Action, database: str, collection: str) -> Permit:
@@ -45,10 +45,10 @@ def decide(principal: Principal, action: Action, database: str, collection: str)
     is_open = database in config.open_database_names
     stamp = {OWNER_FIELD: principal.user_id} if is_open else {}
     if principal.is_admin:
-        return Permit(database, collection, {}, stamp, frozenset(), None)
+        return Permit(database, collection, {}, stamp, frozenset(), is_limited=False)
     if not is_open:
         raise Forbidden(f"Only admins and their API keys may use database {database!r}.")
-    return Permit(database, collection, stamp, stamp, frozenset({OWNER_FIELD}), config.max_collections)
+    return Permit(database, collection, stamp, stamp, frozenset({OWNER_FIELD}), is_limited=True)
 
 
 def check_names(database: str, collection: str) -> None:

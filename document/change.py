@@ -18,6 +18,8 @@ MODIFIERS = {
     "$currentDate": frozenset({"$type"}),
 }
 OTHER_OPERATORS = frozenset({"$pull", "$bit"})
+# MongoDB bounds how deep an expression nests, and each level of a patch takes several.
+MAX_PATCH_DEPTH = 20
 UPDATE_OPERATORS = VALUE_OPERATORS | OTHER_OPERATORS | MODIFIERS.keys()
 
 
@@ -107,26 +109,38 @@ def merge_patch(patch: dict[str, Any]) -> Update:
             "$set": {name: value for name, value in patch.items() if value is not None},
             "$unset": {name: "" for name, value in patch.items() if value is None},
         }
-    return [{"$replaceWith": _merged("$$ROOT", patch)}]
+    return [{"$replaceWith": _merged("$$ROOT", patch, 1)}]
 
 
-def _merged(target: Any, patch: dict[str, Any]) -> Any:
-    """The aggregation expression for RFC 7396's MergePatch(target, patch)."""
-    expression: Any = "$$target"
-    for name, value in patch.items():
-        field = {"$literal": name}
-        if value is None:
-            expression = {"$unsetField": {"field": field, "input": expression}}
-        else:
-            inner = (
-                _merged({"$getField": {"field": field, "input": "$$target"}}, value)
-                if isinstance(value, dict)
-                else None
-            )
-            expression = {"$setField": {"field": field, "input": expression, "value": inner or {"$literal": value}}}
+def _merged(target: Any, patch: dict[str, Any], depth: int) -> Any:
+    """The aggregation expression for RFC 7396's MergePatch(target, patch).
+
+    Names go in as data, so that they may hold dots, and all at once: one step for each would nest too deep for MongoDB.
+    """
+    if depth > MAX_PATCH_DEPTH:
+        raise _invalid("", f"a merge patch may nest {MAX_PATCH_DEPTH} levels; use $set or PUT for deeper ones")
+    removed = [name for name, value in patch.items() if value is None]
+    changed = [
+        {"k": {"$literal": name}, "v": _merged_value(name, value, depth)}
+        for name, value in patch.items()
+        if value is not None
+    ]
+    kept = {"$filter": {"input": {"$objectToArray": "$$target"}, "cond": _is_not_in("$$this.k", removed)}}
+    base = {"$arrayToObject": kept} if removed else "$$target"
     # A target that is no object is replaced by an empty one before the patch applies to it.
-    is_object = {"$eq": [{"$type": target}, "object"]}
-    return {"$let": {"vars": {"target": {"$cond": [is_object, target, {}]}}, "in": expression}}
+    target_object = {"$cond": [{"$eq": [{"$type": target}, "object"]}, target, {}]}
+    merged = {"$mergeObjects": [base, {"$arrayToObject": [changed]}]}
+    return {"$let": {"vars": {"target": target_object}, "in": merged}}
+
+
+def _merged_value(name: str, value: Any, depth: int) -> Any:
+    if isinstance(value, dict):
+        return _merged({"$getField": {"field": {"$literal": name}, "input": "$$target"}}, value, depth + 1)
+    return {"$literal": value}
+
+
+def _is_not_in(name: str, names: list[str]) -> dict[str, Any]:
+    return {"$not": [{"$in": [name, {"$literal": names}]}]}
 
 
 def _readonly(name: str) -> Forbidden:

@@ -10,6 +10,7 @@ import database
 from access.models import OWNER_FIELD, Permit
 from cache import MemoryCache
 from errors import Forbidden
+from settings import config
 
 KNOWN_SECONDS = 60
 NAMESPACE_EXISTS = 48
@@ -25,15 +26,16 @@ def open_collection(permit: Permit) -> Collection[dict[str, Any]]:
 def ensure_collection(permit: Permit) -> None:
     """Make the collection, in an open database, when a first document is about to be stored in it.
 
-    It gets the index that a user's own list needs. Raises Forbidden where the database is full for this caller.
+    It gets the index that a user's own list needs. Raises Forbidden where the database, or this caller's share of it,
+    is full.
     """
     name = f"{permit.database}.{permit.collection}"
     if OWNER_FIELD not in permit.stamp or _known.get(name):
         return
     names = database.client()[permit.database].list_collection_names(nameOnly=True)
     if permit.collection not in names:
-        if permit.max_collections is not None and len(names) >= permit.max_collections:
-            raise Forbidden(f"Database {permit.database!r} already has {len(names)} collections; it takes no more.")
+        if permit.is_limited:
+            _check_limits(permit, names)
         _create(permit)
     _known.put(name, True, ends_at=time.time() + KNOWN_SECONDS, tags=(), generation=_known.generation)
 
@@ -43,7 +45,21 @@ def forget_collections() -> None:
     _known.clear()
 
 
+def _check_limits(permit: Permit, names: list[str]) -> None:
+    if len(names) >= config.max_collections:
+        raise Forbidden(f"Database {permit.database!r} already has {len(names)} collections; it takes no more.")
+    started = {"database": permit.database, "started_by": permit.stamp[OWNER_FIELD], "collection": {"$in": names}}
+    if _records().count_documents(started) >= config.max_collections_per_user:
+        raise Forbidden(
+            f"You have started {config.max_collections_per_user} collections in database {permit.database!r}; "
+            "use one of those."
+        )
+
+
 def _create(permit: Permit) -> None:
+    # Recorded first, so that a crash in between cannot leave a collection that counts for nobody.
+    record = {"database": permit.database, "collection": permit.collection}
+    _records().update_one(record, {"$setOnInsert": {"started_by": permit.stamp[OWNER_FIELD]}}, upsert=True)
     target = database.client()[permit.database]
     try:
         target.create_collection(permit.collection, check_exists=False)
@@ -51,3 +67,8 @@ def _create(permit: Permit) -> None:
         if failure.code != NAMESPACE_EXISTS:  # somebody else was faster
             raise
     target[permit.collection].create_index([(OWNER_FIELD, 1), ("_id", 1)])
+
+
+def _records() -> Collection[dict[str, Any]]:
+    """Who started which collection, in the service's own database."""
+    return database.service()["collections"]

@@ -28,15 +28,15 @@ def insert_one(permit: Permit, document: Document) -> Any:
 def insert_many(permit: Permit, documents: list[Document], *, is_ordered: bool) -> list[Any]:
     """Store all documents and answer their ids in order.
 
-    When one fails, an ordered insert keeps those before it, an unordered one all others; the failure names each
-    document that was not stored, and `inserted_count`.
+    When one fails, an ordered insert stops there and keeps those before it, an unordered one keeps all others. The
+    failure names each document that was refused, and `inserted_count`.
     """
     ensure_collection(permit)
     prepared = [stamped(permit, document) for document in documents]
     try:
         return open_collection(permit).insert_many(prepared, ordered=is_ordered).inserted_ids
     except BulkWriteError as failure:
-        raise _partial_insert(failure) from failure
+        raise _partial_insert(failure, is_ordered=is_ordered) from failure
 
 
 def find(
@@ -119,13 +119,17 @@ def _not_found(permit: Permit, document_id: Any) -> NotFound:
     return NotFound(f"You may use no document with this id in {permit.database}.{permit.collection}{hint}.")
 
 
-def _partial_insert(failure: BulkWriteError) -> ApiError:
+def _partial_insert(failure: BulkWriteError, *, is_ordered: bool) -> ApiError:
     details = failure.details or {}
     problem = translate_database_error(failure)
     errors = details.get("writeErrors", [])
     problem.errors = [{"path": f"[{error['index']}]", "message": _reason(error)} for error in errors]
     problem.extra["inserted_count"] = details.get("nInserted", 0)
-    problem.detail = f"{len(errors)} of the documents could not be stored. First reason: {problem.detail}"
+    if is_ordered and errors:
+        stopped = f"The insert stopped at document {errors[0]['index']}; those before it are stored."
+    else:
+        stopped = f"{len(errors)} of the documents could not be stored; all others are."
+    problem.detail = f"{stopped} Reason: {problem.detail}"
     return problem
 
 

@@ -29,7 +29,6 @@ FILTER_OPERATORS = frozenset(
 )
 # Members of a DBRef are data, not operators: https://www.mongodb.com/docs/manual/reference/database-references/
 REFERENCE_FIELDS = frozenset({"$ref", "$id", "$db"})
-PROJECTION_OPERATORS = frozenset({"$slice", "$elemMatch", "$meta"})
 HEX_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
@@ -44,9 +43,7 @@ def combine(permit: Permit, query: dict[str, Any]) -> dict[str, Any]:
 
 def read_filter(text: str) -> dict[str, Any]:
     """The filter that a query parameter holds as Extended JSON, every operator in it on the allow list."""
-    value = ejson.loads(text.encode())
-    if not isinstance(value, dict):
-        raise _invalid("filter", "must be a JSON object")
+    value = _read_object("filter", text)
     check_filter(value, "filter")
     return value
 
@@ -69,10 +66,10 @@ def read_sort(text: str) -> list[tuple[str, Any]]:
         names = [name.strip() for name in text.split(",")]
         order: list[tuple[str, Any]] = [(name.removeprefix("-"), -1 if name.startswith("-") else 1) for name in names]
     else:
-        order = list(ejson.loads(text.encode()).items())
+        order = list(_read_object("sort", text).items())
     for name, direction in order:
         is_direction = type(direction) in (int, float) and direction in (1, -1)
-        if not name or name.startswith("$") or not (is_direction or direction == {"$meta": "textScore"}):
+        if not _is_field(name) or not (is_direction or direction == {"$meta": "textScore"}):
             raise _invalid("sort", f"wants field names with 1 or -1; got {name!r}: {direction!r}"[:200])
     return order
 
@@ -81,23 +78,42 @@ def read_fields(text: str) -> dict[str, Any] | None:
     """The projection that a parameter asks for: `{"name": 1}`, `{"big": 0}`, or `name,price`."""
     if not text.lstrip().startswith("{"):
         names = [name.strip() for name in text.split(",")]
-        if not all(names) or any(name.startswith("$") for name in names):
+        if not all(_is_field(name) for name in names):
             raise _invalid("fields", "wants field names between the commas")
         return dict.fromkeys(names, 1)
-    fields: dict[str, Any] = ejson.loads(text.encode())
+    fields = _read_object("fields", text)
     for name, value in fields.items():
-        if name.startswith("$") or not _is_projection(value):
-            raise _invalid(f"fields.{name}", "must be 1, 0, true, false, or $slice, $elemMatch or $meta")
+        if not _is_field(name) or not _is_projection(value):
+            raise _invalid(f"fields.{name}", "must be 1, 0, true, false, $slice with numbers, $elemMatch or $meta")
     return fields or None
 
 
+def _read_object(parameter: str, text: str) -> dict[str, Any]:
+    value = ejson.loads(text.encode(), path=parameter)
+    if not isinstance(value, dict):
+        raise _invalid(parameter, "must be a JSON object")
+    return value
+
+
+def _is_field(name: str) -> bool:
+    return bool(name) and not name.startswith("$") and "\0" not in name
+
+
 def _is_projection(value: Any) -> bool:
-    if isinstance(value, dict):
-        if len(value) != 1 or not value.keys() <= PROJECTION_OPERATORS:
-            return False
-        check_filter(value.get("$elemMatch", {}), "fields")
-        return True
-    return type(value) in (bool, int, float) and value in (0, 1)
+    if not isinstance(value, dict):
+        return type(value) in (bool, int, float) and value in (0, 1)
+    if value.keys() == {"$slice"}:
+        return _is_slice(value["$slice"])
+    if value.keys() == {"$elemMatch"}:
+        check_filter(value["$elemMatch"], "fields")
+        return isinstance(value["$elemMatch"], dict)
+    return value in ({"$meta": "textScore"}, {"$meta": "geoNearDistance"})
+
+
+def _is_slice(value: Any) -> bool:
+    """Whether it is a number or two: MongoDB takes anything else for an aggregation expression, which may run code."""
+    numbers = value if isinstance(value, list) and len(value) == 2 else [value]
+    return all(type(number) is int for number in numbers)
 
 
 def read_id(text: str, id_type: str | None) -> Any:

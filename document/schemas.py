@@ -45,12 +45,6 @@ DELETED: Schema = {
     "required": ["deleted_count"],
     "properties": {"deleted_count": COUNT},
 }
-TYPES: Schema = {
-    "type": "string",
-    "enum": ["relaxed", "canonical", "plain"],
-    "default": "relaxed",
-    "description": "Form of the JSON answered; `Accept: application/ejson` asks for canonical, too.",
-}
 ID_TYPE: Schema = {
     "type": "string",
     "enum": ["oid", "string", "int", "long", "double", "date", "uuid"],

@@ -16,14 +16,15 @@ from settings import config
 blueprint = Blueprint("document", __name__)
 
 DEFAULT_LIMIT = 100
+MAX_DOCUMENTS = 10_000
 MAX_SKIP = 2**31 - 1
 WRITE_ERRORS = (DuplicateKey, RefusedByDatabase, ValidationFailed)
 
 
 @blueprint.post("/<database>/<collection>")
 @describe(
-    query={"ordered": schemas.ORDERED, "types": schemas.TYPES},
-    body={"oneOf": [schemas.DOCUMENT, {"type": "array", "items": schemas.DOCUMENT, "minItems": 1}]},
+    query={"ordered": schemas.ORDERED},
+    body={"oneOf": [schemas.DOCUMENT, {"type": "array", "items": schemas.DOCUMENT, "minItems": 1, "maxItems": 10_000}]},
     answers={201: schemas.INSERTED},
     errors=WRITE_ERRORS,
 )
@@ -41,6 +42,11 @@ def insert_documents(database: str, collection: str) -> Response:
         return wire.reply({"inserted_id": stored_id}, 201)
     if not body.value:
         raise InvalidInput("The array holds no document.", [{"path": "", "message": "must not be empty"}])
+    if len(body.value) > MAX_DOCUMENTS:
+        raise InvalidInput(
+            f"The array holds {len(body.value)} documents; send at most {MAX_DOCUMENTS} at once.",
+            [{"path": "", "message": f"must hold at most {MAX_DOCUMENTS} documents"}],
+        )
     documents = [_checked(value, f"[{index}]", body.may_hold_operators) for index, value in enumerate(body.value)]
     return wire.reply({"inserted_ids": models.insert_many(permit(), documents, is_ordered=is_ordered)}, 201)
 
@@ -53,7 +59,6 @@ def insert_documents(database: str, collection: str) -> Response:
         "fields": schemas.FIELDS,
         "limit": schemas.LIMIT,
         "skip": schemas.SKIP,
-        "types": schemas.TYPES,
     },
     answers={200: schemas.PAGE},
     errors=(RefusedByDatabase,),
@@ -75,7 +80,7 @@ def list_documents(database: str, collection: str) -> Response:
 
 @blueprint.get("/<database>/<collection>/<id>")
 @describe(
-    query={"id_type": schemas.ID_TYPE, "fields": schemas.FIELDS, "types": schemas.TYPES},
+    query={"id_type": schemas.ID_TYPE, "fields": schemas.FIELDS},
     answers={200: schemas.DOCUMENT},
 )
 @require("read")
@@ -91,7 +96,7 @@ def get_document(database: str, collection: str, id: str) -> Response:
 
 @blueprint.put("/<database>/<collection>/<id>")
 @describe(
-    query={"id_type": schemas.ID_TYPE, "types": schemas.TYPES},
+    query={"id_type": schemas.ID_TYPE},
     body=schemas.DOCUMENT,
     answers={200: schemas.UPDATED, 201: schemas.UPDATED},
     errors=WRITE_ERRORS,
@@ -113,7 +118,7 @@ def replace_document(database: str, collection: str, id: str) -> Response:
 
 @blueprint.patch("/<database>/<collection>/<id>")
 @describe(
-    query={"id_type": schemas.ID_TYPE, "types": schemas.TYPES},
+    query={"id_type": schemas.ID_TYPE},
     body={
         "type": "object",
         "description": 'Update operators (`{"$inc": {"n": 1}}`), or a JSON merge patch (RFC 7396).',
@@ -135,7 +140,7 @@ def change_document(database: str, collection: str, id: str) -> Response:
 
 
 @blueprint.delete("/<database>/<collection>/<id>")
-@describe(query={"id_type": schemas.ID_TYPE, "types": schemas.TYPES}, answers={200: schemas.DELETED})
+@describe(query={"id_type": schemas.ID_TYPE}, answers={200: schemas.DELETED})
 @require("delete")
 def delete_document(database: str, collection: str, id: str) -> Response:
     """Delete one document."""

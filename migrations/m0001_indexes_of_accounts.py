@@ -1,4 +1,4 @@
-"""Indexes of users, sessions, API keys and failed sign-ins: what is unique, what is looked up, what expires."""
+"""Indexes of the service's own collections: what is unique, what is looked up, what expires by itself."""
 
 from typing import Any
 
@@ -17,6 +17,11 @@ INDEXES = {
         ),
     ],
     "sessions": [IndexModel([("user", ASCENDING)]), IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
+    # Who started which collection of an open database.
+    "collections": [
+        IndexModel([("database", ASCENDING), ("collection", ASCENDING)], unique=True),
+        IndexModel([("database", ASCENDING), ("started_by", ASCENDING)]),
+    ],
     "keys": [
         IndexModel([("key_hash", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING)]),

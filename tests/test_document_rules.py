@@ -172,6 +172,15 @@ def test_new_collections_come_with_the_first_document_up_to_the_limit(client, an
     assert client.post("/v1/db/app/three", {"n": 1}, as_=admin).status_code == 201
 
 
+def test_one_user_cannot_start_all_collections(client, ann, bob, config, monkeypatch, mongo):
+    monkeypatch.setattr(config, "max_collections_per_user", 2)
+    assert [client.post(f"/v1/db/app/{name}", {"n": 1}, as_=ann).status_code for name in "abc"] == [201, 201, 403]
+    assert client.post("/v1/db/app/a", {"n": 2}, as_=ann).status_code == 201
+    assert client.post("/v1/db/app/c", {"n": 1}, as_=bob).status_code == 201
+    mongo["app"].drop_collection("a")
+    assert client.post("/v1/db/app/d", {"n": 1}, as_=ann).status_code == 201
+
+
 def test_collections_in_open_databases_are_indexed_by_owner(client, ann, ann_item, mongo):
     assert "_owner_1__id_1" in mongo["app"]["items"].index_information()
 

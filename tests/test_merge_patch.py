@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from document.change import merge_patch
+from errors import InvalidInput
 
 NAMES = st.sampled_from(["a", "b", "c", "a.b", "ü", "0"])
 VALUES = st.recursive(
@@ -59,3 +60,26 @@ def test_examples_of_the_rfc(mongo, target, patch, expected):
     mongo["app"]["merge"].replace_one({"_id": 1}, target, upsert=True)
     mongo["app"]["merge"].update_one({"_id": 1}, merge_patch(patch))
     assert mongo["app"]["merge"].find_one({"_id": 1}, {"_id": 0}) == expected
+
+
+def test_patch_of_many_fields(mongo):
+    mongo["app"]["merge"].replace_one({"_id": 1}, {"old": 1, "o": {"y": 2}}, upsert=True)
+    patch = {"old": None, "o": {"x": 1}, **{f"k{number}": number for number in range(5000)}}
+    mongo["app"]["merge"].update_one({"_id": 1}, merge_patch(patch))
+    stored = mongo["app"]["merge"].find_one({"_id": 1}, {"_id": 0})
+    assert stored == {"o": {"y": 2, "x": 1}, **{f"k{number}": number for number in range(5000)}}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"a": nested(levels - 1)} if levels > 1 else {"a": 1, "b": None}
+
+
+def test_patch_of_as_many_levels_as_are_allowed(mongo):
+    mongo["app"]["merge"].replace_one({"_id": 1}, {}, upsert=True)
+    mongo["app"]["merge"].update_one({"_id": 1}, merge_patch(nested(20)))
+    assert mongo["app"]["merge"].count_documents({".".join("a" * 20): 1}) == 1
+
+
+def test_patch_of_more_levels_is_refused():
+    with pytest.raises(InvalidInput, match="20 levels"):
+        merge_patch(nested(21))
