@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
@@ -94,6 +94,17 @@ def integer(found: dict[str, str], name: str, default: int, *, minimum: int, max
     return int(text)
 
 
+def whole_number(sent: dict[str, Any], name: str, default: int, *, minimum: int, maximum: int) -> int:
+    """A whole-number member of a body within its range."""
+    value = sent.get(name, default)
+    if name in sent and (not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum):
+        raise InvalidInput(
+            f"{name!r} must be a whole number from {minimum} to {maximum}; got {str(value)[:40]!r}.",
+            [{"path": name, "message": f"must be a whole number from {minimum} to {maximum}"}],
+        )
+    return int(value)
+
+
 def boolean(found: dict[str, str], name: str, *, default: bool) -> bool:
     """A query parameter that is `true` or `false`."""
     text = found.get(name)
@@ -131,22 +142,25 @@ def reply_text(
     return Response(text, status, headers, content_type=CONTENT_TYPES[form])
 
 
-def reply_list(name: str, batches: Iterator[bytes]) -> Response:
+def reply_list(name: str, batches: Iterator[bytes], *, if_empty: Mapping[str, Any] | None = None) -> Response:
     """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
 
-    The first batch is awaited here, so that whatever fails at once still has its status.
+    The first batch is awaited here, so that whatever fails at once still has its status. `if_empty` are members to add
+    where there is no document.
     """
     form = answer_form()
     opening = b'{"' + name.encode() + b'":['
+    batches = filter(None, batches)
     first, second = next(batches, b""), next(batches, b"")
+    if not first and if_empty:
+        return reply({name: [], **if_empty})
     if not second:
         return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
 
     def pieces() -> Iterator[bytes]:
         yield opening + ejson.encode_many(first, form)
         for batch in itertools.chain([second], batches):
-            if batch:
-                yield b"," + ejson.encode_many(batch, form)
+            yield b"," + ejson.encode_many(batch, form)
         yield b"]}"
 
     return reply_text(pieces(), form)
