@@ -3,6 +3,7 @@ databases that differ only in the documents of somebody else.
 """
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -286,7 +287,7 @@ def test_explaining_shows_no_counts_and_no_choice(client, bob, worlds):
     assert_problem(answer, 403, "forbidden", path="verbosity")
 
 
-values = st.sampled_from([0, 1, 2, None, "b1", "a1", "3", SECRET, "text", [], True])
+values: st.SearchStrategy[Any] = st.sampled_from([0, 1, 2, None, "b1", "a1", "3", SECRET, "text", [], True])
 names = st.sampled_from(["n", "s", "ref", "tags", "o", "_owner", "_id", "o.k", "missing"])
 paths = st.one_of(names.map("${}".format), st.just("$$ROOT"), st.just("$$ROOT.s"))
 one_operand = st.sampled_from(
