@@ -10,6 +10,8 @@ import database
 import errors
 import settings
 from document.hot_path import HotPath
+from document.path import DocumentId
+from document.query_views import blueprint as query
 from document.views import blueprint as document
 from monitor.log_format import configure_logging
 from monitor.request_log import RequestLog, WsgiApp
@@ -26,6 +28,7 @@ BLUEPRINTS: tuple[tuple[Blueprint, str], ...] = (
     (session, "/v1/sessions"),
     (key, "/v1/keys"),
     (document, "/v1/db"),
+    (query, "/v1/db"),
     (monitor, ""),
     (reference, ""),
 )
@@ -42,6 +45,7 @@ def create_app(chosen: Settings | None = None, *, time_limit_seconds: int | None
     app = Flask("sheaf", static_folder=None)
     # A path is taken as it was sent: no redirects that would turn a POST into a GET.
     app.url_map.merge_slashes = False
+    app.url_map.converters["document_id"] = DocumentId
     database.connect(app, time_limit_seconds=time_limit_seconds)
     for blueprint, prefix in BLUEPRINTS:
         app.register_blueprint(blueprint, url_prefix=prefix)

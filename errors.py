@@ -203,7 +203,7 @@ class TimeLimitExceeded(ApiError):
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 CALLER_ERRORS = frozenset(
     {2, 4, 9, 14, 15, 16, 17, 20, 26, 27, 28, 34, 40, 48, 52, 53, 54, 55, 56, 57, 66, 67, 72, 73, 85, 86, 96, 115, 128}
-    | {166, 167, 168, 197, 224, 241, 291, 292}
+    | {146, 166, 167, 168, 197, 224, 241, 291, 292}
 )
 # From here on a number stands for one place in MongoDB's source that checks what was sent to it.
 FIRST_UNNAMED_CODE = 10_000
@@ -299,7 +299,10 @@ def _translate_http(failure: HTTPException) -> ApiError:
         return InternalError("Something went wrong on our side; the log has it under this request id.")
     translated = kind(failure.description or kind.title)
     if failure.code == 404:
-        translated.detail = "There is nothing at this path; /docs lists the routes."
+        translated.detail = (
+            "There is nothing at this path; /docs lists the routes. Segments that begin with _ are routes, too: find a "
+            "document whose _id begins so with POST /v1/db/{database}/{collection}/_query."
+        )
     if failure.code == 413:
         translated.detail = "The body is over the limit for this route."
     if isinstance(failure, WerkzeugMethodNotAllowed) and failure.valid_methods:

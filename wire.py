@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
@@ -47,12 +47,14 @@ def read_body(max_bytes: int | None = None) -> Body:
     return Body(ejson.loads(raw), ejson.names_operators(raw))
 
 
-def read_object(*, required: Iterable[str] = (), optional: Iterable[str] = ()) -> dict[str, Any]:
+def read_object(
+    *, required: Iterable[str] = (), optional: Iterable[str] = (), max_bytes: int = MAX_OBJECT_BYTES
+) -> dict[str, Any]:
     """The request's body as an object that has all `required` members and no others than those and the `optional`.
 
-    For accounts and the like, which need little: it may be MAX_OBJECT_BYTES long.
+    Accounts and the like need little, so the default for `max_bytes` is small.
     """
-    value = read_body(MAX_OBJECT_BYTES).value
+    value = read_body(max_bytes).value
     if not isinstance(value, dict):
         raise InvalidInput("The body must be a JSON object.", [{"path": "", "message": "must be an object"}])
     required = tuple(required)
@@ -101,6 +103,17 @@ def integer(found: dict[str, str], name: str, default: int, *, minimum: int, max
     return int(text)
 
 
+def whole_number(sent: dict[str, Any], name: str, default: int, *, minimum: int, maximum: int) -> int:
+    """A whole-number member of a body within its range."""
+    value = sent.get(name, default)
+    if name in sent and (not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum):
+        raise InvalidInput(
+            f"{name!r} must be a whole number from {minimum} to {maximum}; got {str(value)[:40]!r}.",
+            [{"path": name, "message": f"must be a whole number from {minimum} to {maximum}"}],
+        )
+    return int(value)
+
+
 def boolean(found: dict[str, str], name: str, *, default: bool) -> bool:
     """A query parameter that is `true` or `false`."""
     text = found.get(name)
@@ -138,18 +151,21 @@ def reply_text(
     return Response(text, status, headers, content_type=CONTENT_TYPES[form])
 
 
-def reply_list(name: str, batches: Iterator[bytes]) -> Response:
+def reply_list(name: str, batches: Iterator[bytes], *, if_empty: Mapping[str, Any] | None = None) -> Response:
     """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
 
     The first batch is awaited here, so that whatever fails at once still has its status. A stream holds its thread for
-    as long as the client reads, so places for it are limited (ServerBusy).
+    as long as the client reads, so places for it are limited (ServerBusy). `if_empty` are members to add
+    where there is no document.
     """
     form = answer_form()
     opening = b'{"' + name.encode() + b'":['
+    batches = filter(None, batches)
     first, second = next(batches, b""), next(batches, b"")
+    if not first and if_empty:
+        return reply({name: [], **if_empty})
     if not second:
         return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
-
     give_back = streaming_answers.take()
     response = reply_text(_in_pieces(_list_text(opening, itertools.chain([first, second], batches), form)), form)
     response.call_on_close(give_back)

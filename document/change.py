@@ -1,9 +1,12 @@
-"""What a write may hold: documents to store, update operators, and JSON merge patches (RFC 7396) as updates."""
+"""What a write may hold: documents to store, update operators and pipelines, and JSON merge patches (RFC 7396)."""
 
 from typing import Any
 
+import ejson
 from access.models import Permit
-from document.query import REFERENCE_FIELDS, check_filter
+from document.expression import check_predicate
+from document.operator import REFERENCE_FIELDS
+from document.pipeline import check_update_stages
 from errors import Forbidden, InvalidInput
 
 Update = dict[str, Any] | list[dict[str, Any]]
@@ -20,6 +23,8 @@ MODIFIERS = {
 OTHER_OPERATORS = frozenset({"$pull", "$bit"})
 # MongoDB bounds how deep an expression nests, and each level of a patch takes several.
 MAX_PATCH_DEPTH = 20
+# Stages of an update that touch no other fields than those they name.
+FIELD_STAGES = frozenset({"$set", "$addFields", "$unset"})
 UPDATE_OPERATORS = VALUE_OPERATORS | OTHER_OPERATORS | MODIFIERS.keys()
 
 
@@ -53,9 +58,12 @@ def stamped(permit: Permit, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_update(permit: Permit, body: Any) -> Update:
-    """The update for a PATCH body: operators when its names begin with `$`, else a merge patch."""
+    """The update for a PATCH body: a pipeline, operators when its names begin with `$`, else a merge patch."""
+    if isinstance(body, list):
+        check_pipeline(permit, body)
+        return body
     if not isinstance(body, dict):
-        raise _invalid("", "the body must be a JSON object: update operators, or a merge patch")
+        raise _invalid("", "the body must be update operators, a pipeline (an array), or a merge patch")
     if any(name.startswith("$") for name in body):
         check_operators(permit, body)
         return body
@@ -63,6 +71,36 @@ def read_update(permit: Permit, body: Any) -> Update:
         raise _readonly(name)
     check_value(body, "")
     return merge_patch(body)
+
+
+def check_pipeline(permit: Permit, stages: list[Any]) -> None:
+    """Refuse stages that are not on the allow list, and those that might change a field the caller may not write."""
+    check_update_stages(stages, "")
+    if not permit.readonly:
+        return
+    for index, stage in enumerate(stages):
+        [(name, value)] = stage.items()
+        if name not in FIELD_STAGES:
+            listed = ", ".join(sorted(FIELD_STAGES))
+            raise Forbidden(
+                f"{name} may change fields that the server sets; there are {listed} for you.",
+                [{"path": f"[{index}].{name}", "message": "is for admins"}],
+            )
+        for field in [value] if isinstance(value, str) else value:
+            if not isinstance(field, str) or field.partition(".")[0] in permit.readonly:
+                raise _readonly(str(field))
+
+
+def read_array_filters(text: str, change: Update) -> list[dict[str, Any]]:
+    """The filters that a query parameter holds for `$[name]` in update operators."""
+    filters = ejson.loads(text.encode())
+    if not isinstance(filters, list) or not all(isinstance(each, dict) for each in filters):
+        raise _invalid("array_filters", "must be an array of filters")
+    if isinstance(change, list):
+        raise _invalid("array_filters", "goes with update operators only")
+    for index, each in enumerate(filters):
+        check_predicate(each, f"array_filters[{index}]")
+    return filters
 
 
 def check_operators(permit: Permit, update: dict[str, Any]) -> None:
@@ -85,7 +123,7 @@ def _check_change(permit: Permit, operator: str, field: str, value: Any) -> None
             raise _readonly(name)
     path = f"{operator}.{field}"
     if operator == "$pull":
-        check_filter(value, path)
+        check_predicate(value, path)
     elif operator in VALUE_OPERATORS:
         check_value(value, path)
     elif operator in MODIFIERS:

@@ -14,6 +14,7 @@ import wire
 from access.guard import authenticate
 from access.models import decide
 from document import models
+from document.path import RESERVED
 from document.query import read_id
 
 PREFIX = "/v1/db/"
@@ -31,7 +32,7 @@ class HotPath:
         if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING") or not path.startswith(PREFIX):
             return self._app(environ, start_response)
         names = path[len(PREFIX) :].split("/")
-        if len(names) != 3 or not all(names) or not path.isascii():
+        if len(names) != 3 or not all(names) or names[2].startswith(RESERVED) or not path.isascii():
             return self._app(environ, start_response)
         status, headers, body = _answer(environ, *names)
         headers["Content-Length"] = str(len(body))

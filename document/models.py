@@ -47,8 +47,12 @@ def find(
     fields: Document | None,
     limit: int,
     skip: int,
+    options: Document | None = None,
 ) -> Iterator[bytes]:
-    """The matching documents as batches of raw BSON; a failure after the first batch ends the iteration with it."""
+    """The matching documents as batches of raw BSON; a failure after the first batch ends the iteration with it.
+
+    `options` are those of `query.read_options`.
+    """
     cursor = open_collection(permit).find_raw_batches(
         combine(permit, query),
         fields,
@@ -57,6 +61,7 @@ def find(
         skip=skip,
         # With a batch as large as the limit the server would keep the cursor open for one more, empty round trip.
         batch_size=limit + 1,
+        **(options or {}),
     )
     with cursor:
         yield from cursor
@@ -92,9 +97,12 @@ def replace(permit: Permit, document_id: Any, document: Document) -> UpdateResul
         raise
 
 
-def update(permit: Permit, document_id: Any, change: Update) -> UpdateResult:
-    """Change one document, or NotFound."""
-    result = open_collection(permit).update_one(combine(permit, {"_id": document_id}), change)
+def update(
+    permit: Permit, document_id: Any, change: Update, array_filters: list[Document] | None = None
+) -> UpdateResult:
+    """Change one document, or NotFound. `array_filters` say which items `$[name]` in the change stands for."""
+    target = open_collection(permit)
+    result = target.update_one(combine(permit, {"_id": document_id}), change, array_filters=array_filters)
     if not result.matched_count:
         raise _not_found(permit, document_id)
     return result

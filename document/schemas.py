@@ -23,7 +23,10 @@ PAGE: Schema = {
     "title": "Page",
     "type": "object",
     "required": ["documents"],
-    "properties": {"documents": {"type": "array", "items": DOCUMENT}},
+    "properties": {
+        "documents": {"type": "array", "items": DOCUMENT},
+        "hint": {"type": "string", "description": "Why nothing may have been found."},
+    },
 }
 COUNT: Schema = {
     "description": 'A whole number; `{"$numberInt": "1"}` in canonical form.',
@@ -55,6 +58,10 @@ SORT: Schema = {"type": "string", "description": '`{"created": -1, "name": 1}` o
 FIELDS: Schema = {"type": "string", "description": '`{"name": 1}`, `{"big": 0}` or `name,price`.'}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "default": 100, "description": "At most SHEAF_MAX_LIMIT (1000)."}
 SKIP: Schema = {"type": "integer", "minimum": 0, "default": 0}
+ARRAY_FILTERS: Schema = {
+    "type": "string",
+    "description": 'Which items `$[name]` in update operators stands for, as an array: `[{"name.price": {"$gt": 5}}]`.',
+}
 ORDERED: Schema = {
     "type": "boolean",
     "default": True,

@@ -8,7 +8,7 @@ import ejson
 import wire
 from access.guard import permit, require
 from document import models, query, schemas
-from document.change import check_document, read_update
+from document.change import check_document, read_array_filters, read_update
 from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ValidationFailed
 from openapi import describe
 from settings import config
@@ -67,18 +67,19 @@ def insert_documents(database: str, collection: str) -> Response:
 def list_documents(database: str, collection: str) -> Response:
     """Find the documents that match `filter`, among those you may read."""
     found = wire.parameters()
+    wanted = query.read_filter(found["filter"]) if "filter" in found else {}
     batches = models.find(
         permit(),
-        query.read_filter(found["filter"]) if "filter" in found else {},
+        wanted,
         sort=query.read_sort(found["sort"]) if "sort" in found else None,
         fields=query.read_fields(found["fields"]) if "fields" in found else None,
         limit=wire.integer(found, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
         skip=wire.integer(found, "skip", 0, minimum=0, maximum=MAX_SKIP),
     )
-    return wire.reply_list("documents", batches)
+    return wire.reply_list("documents", batches, if_empty=query.id_hint(wanted))
 
 
-@blueprint.get("/<database>/<collection>/<id>")
+@blueprint.get("/<database>/<collection>/<document_id:id>")
 @describe(
     query={"id_type": schemas.ID_TYPE, "fields": schemas.FIELDS},
     answers={200: schemas.DOCUMENT},
@@ -94,7 +95,7 @@ def get_document(database: str, collection: str, id: str) -> Response:
     )
 
 
-@blueprint.put("/<database>/<collection>/<id>")
+@blueprint.put("/<database>/<collection>/<document_id:id>")
 @describe(
     query={"id_type": schemas.ID_TYPE},
     body=schemas.DOCUMENT,
@@ -116,12 +117,17 @@ def replace_document(database: str, collection: str, id: str) -> Response:
     return wire.reply(counts)
 
 
-@blueprint.patch("/<database>/<collection>/<id>")
+@blueprint.patch("/<database>/<collection>/<document_id:id>")
 @describe(
-    query={"id_type": schemas.ID_TYPE},
+    query={"id_type": schemas.ID_TYPE, "array_filters": schemas.ARRAY_FILTERS},
     body={
-        "type": "object",
-        "description": 'Update operators (`{"$inc": {"n": 1}}`), or a JSON merge patch (RFC 7396).',
+        "oneOf": [
+            {
+                "type": "object",
+                "description": 'Update operators (`{"$inc": {"n": 1}}`), or a JSON merge patch (RFC 7396).',
+            },
+            {"type": "array", "items": {"type": "object"}, "minItems": 1, "description": "A pipeline."},
+        ]
     },
     answers={200: schemas.UPDATED},
     errors=WRITE_ERRORS,
@@ -132,14 +138,18 @@ def change_document(database: str, collection: str, id: str) -> Response:
     """Change parts of one document.
 
     A body whose names begin with `$` holds MongoDB's update operators; any other object is a JSON merge patch
-    (RFC 7396): null removes a field, objects merge, everything else replaces.
+    (RFC 7396): null removes a field, objects merge, everything else replaces. An array is a pipeline of `$set`,
+    `$unset` and, for admins, `$project` and `$replaceWith`.
     """
-    document_id = query.read_id(id, wire.parameters().get("id_type"))
-    result = models.update(permit(), document_id, read_update(permit(), wire.read_body().value))
+    found = wire.parameters()
+    document_id = query.read_id(id, found.get("id_type"))
+    change = read_update(permit(), wire.read_body().value)
+    array_filters = read_array_filters(found["array_filters"], change) if "array_filters" in found else None
+    result = models.update(permit(), document_id, change, array_filters)
     return wire.reply({"matched_count": result.matched_count, "modified_count": result.modified_count})
 
 
-@blueprint.delete("/<database>/<collection>/<id>")
+@blueprint.delete("/<database>/<collection>/<document_id:id>")
 @describe(query={"id_type": schemas.ID_TYPE}, answers={200: schemas.DELETED})
 @require("delete")
 def delete_document(database: str, collection: str, id: str) -> Response:

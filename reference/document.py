@@ -24,6 +24,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PLACEHOLDER = re.compile(r"<(?:(?P<converter>\w+)(?:\(.*?\))?:)?(?P<name>\w+)>")
 CONVERTERS: dict[str, Json] = {
     "default": {"type": "string", "minLength": 1},
+    "document_id": {"type": "string", "minLength": 1, "pattern": "^[^_]"},
     "path": {"type": "string", "minLength": 1},
     "int": {"type": "integer", "minimum": 0},
     "uuid": {"type": "string", "format": "uuid"},

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +80,7 @@ def test_tour_of_the_readme_and_the_quickstart(running: RunServer) -> None:
     ):
         assert expected in printed, printed
     quickstart(shell)
+    queries(shell)
     running.process.terminate()
     running.wait_until_stopped()
     running.start()
@@ -107,6 +110,34 @@ def quickstart(shell: Shell) -> None:
         printed = shell.run(block)
         for promise in promises:
             assert promise in printed, f"{block}\n{printed}"
+
+
+def queries(shell: Shell) -> None:
+    """Every block of docs/queries.md, the programs among them run with what the shell exports."""
+    expected = [
+        ['{"inserted_ids":["emma","persuasion","dune"]}'],
+        ['[{"_id":"dune","title":"Dune","earned":190.0},{"_id":"emma","title":"Emma","earned":84}]'],
+        ['{"documents":[{"sold":20,"name":"Frank Herbert"},{"sold":15,"name":"Jane Austen"}]}'],
+        ['{"count":2}'],
+        ['{"values":["austen","herbert"]}'],
+        ['{"plans":[{', '"indexName":"_owner_1__id_1"'],
+        ['{"matched_count":1,"modified_count":1}{"matched_count":1,"modified_count":1}'],
+    ]
+    page = ROOT / "docs" / "queries.md"
+    for block, promises in zip(blocks(page), expected, strict=True):
+        printed = shell.run(block)
+        for promise in promises:
+            assert promise in printed, f"{block}\n{printed}"
+    text = page.read_text(encoding="utf-8")
+    shell.run("export SHEAF TOKEN")
+    for language, command, promise in (
+        ("python", f"{sys.executable} -", "['Persuasion']"),
+        ("javascript", "node --input-type=module -", "[ 'Emma' ]"),
+    ):
+        [program] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        if shutil.which(command.split()[0]):
+            printed = shell.run(f"{command} 2>&1 <<'END'\n{program}END")
+            assert promise in printed, printed
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -157,6 +157,25 @@ def test_real_answers_fit_their_schemas(
         check_answer(spec, method, path, answer)
 
 
+def test_real_answers_to_queries_fit_their_schemas(
+    client: Client, spec: dict[str, Any], ann: Actor, admin: Actor
+) -> None:
+    client.post("/v1/db/app/books", {"_id": "dune", "price": 9}, as_=ann)
+    lost: dict[str, Any] = {"filter": {"_id": "0" * 24}}
+    bodies: dict[str, dict[str, Any]] = {
+        "_query": lost,
+        "_aggregate": {"pipeline": [{"$count": "n"}]},
+        "_count": lost,
+        "_distinct": {**lost, "field": "price"},
+        "_explain": {"query": lost},
+    }
+    for name, body in bodies.items():
+        for sent, actor, status in ((body, ann, 200), (body, admin, 200), ({"x": 1}, ann, 400), (body, None, 401)):
+            answer = client.post(f"/v1/db/app/books/{name}", sent, as_=actor)
+            assert answer.status_code == status, answer.text
+            check_answer(spec, "post", f"/v1/db/{{database}}/{{collection}}/{name}", answer)
+
+
 def test_programs_need_not_fetch_the_document_twice(client: Client) -> None:
     first = client.get("/openapi.json")
     again = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
