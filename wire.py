@@ -3,9 +3,9 @@
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlencode
 
 from flask import Response, current_app, request
 
@@ -19,6 +19,7 @@ CONTENT_TYPES = {
     ejson.Form.CANONICAL: "application/ejson",
     ejson.Form.PLAIN: "application/json",
 }
+MAX_LINK_CHARACTERS = 2000
 FORMS = {"relaxed": ejson.Form.RELAXED, "canonical": ejson.Form.CANONICAL, "plain": ejson.Form.PLAIN}
 
 
@@ -131,25 +132,39 @@ def reply_text(
     return Response(text, status, headers, content_type=CONTENT_TYPES[form])
 
 
-def reply_list(name: str, batches: Iterator[bytes]) -> Response:
-    """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
+def reply_list(name: str, batches: Iterable[bytes], closing: Callable[[], dict[str, Any]]) -> Response:
+    """An answer `{name: [...], ...}` made from batches of raw BSON documents; more than one batch is streamed.
 
-    The first batch is awaited here, so that whatever fails at once still has its status.
+    The first batch is awaited here, so that whatever fails at once still has its status. `closing` tells the members
+    after the list, when all batches are read. Its `next`, a token, is in a `Link` header, too, unless that had to be
+    sent before the token is known.
     """
     form = answer_form()
     opening = b'{"' + name.encode() + b'":['
-    first, second = next(batches, b""), next(batches, b"")
+    source = iter(batches)
+    first, second = next(source, b""), next(source, b"")
     if not second:
-        return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
+        members = closing()
+        text = opening + ejson.encode_many(first, form) + b"]," + ejson.dumps(members, form)[1:]
+        return reply_text(text, form, headers=_next_link(members.get("next")))
 
     def pieces() -> Iterator[bytes]:
         yield opening + ejson.encode_many(first, form)
-        for batch in itertools.chain([second], batches):
-            if batch:
-                yield b"," + ejson.encode_many(batch, form)
-        yield b"]}"
+        for batch in itertools.chain([second], source):
+            yield b"," + ejson.encode_many(batch, form)
+        yield b"]," + ejson.dumps(closing(), form)[1:]
 
     return reply_text(pieces(), form)
+
+
+def _next_link(token: str | None) -> dict[str, str]:
+    """The header that leads to the next page: the same query from there (RFC 8288)."""
+    if token is None:
+        return {}
+    query = {name: value for name, value in request.args.items() if name != "skip"}
+    target = urlencode({**query, "after": token})
+    # Proxies have little room for headers; the token is in the body as well.
+    return {"Link": f'<?{target}>; rel="next"'} if len(target) <= MAX_LINK_CHARACTERS else {}
 
 
 def no_content() -> Response:

@@ -7,6 +7,7 @@ https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/
 """
 
 import math
+from datetime import datetime
 from typing import Any
 
 import bson
@@ -79,7 +80,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], int], ...] = (
     (str, 4),
     ((int, float, Decimal128), NUMBER),
     (type(None), NULL),
-    ((bson.datetime.datetime, DatetimeMS), 10),
+    ((datetime, DatetimeMS), 10),
     (RawBSONDocument, 5),
     (bytes, 7),
     (Timestamp, 11),
@@ -123,6 +124,15 @@ def shared_prefixes(order: Order) -> list[str]:
     """First names that several fields of the order begin with: of an array there, fields are not sorted one by one."""
     names = [field.partition(".")[0] for field, _ in order if "." in field]
     return sorted({name for name in names if names.count(name) > 1 or (name, 1) in order or (name, -1) in order})
+
+
+def meets_array(document: Any, field: str) -> bool:
+    """Whether there is an array on the way to `field`."""
+    for name in field.split(".")[:-1]:
+        document = document.get(name) if isinstance(document, dict) else None
+        if isinstance(document, list):
+            return True
+    return False
 
 
 def _exactly_after(order: Order, values: list[Any], level: int) -> Document:

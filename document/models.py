@@ -4,7 +4,7 @@ Reading answers raw BSON, which `ejson` turns into text in one pass.
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -13,10 +13,14 @@ from pymongo.results import DeleteResult, UpdateResult
 from access.models import OWNER_FIELD, Permit
 from document.change import Update, stamped
 from document.collection import ensure_collection, open_collection
+from document.page import Listing, Page
 from document.query import combine
 from errors import ApiError, InvalidInput, NotFound, translate_database_error
 
 Document = dict[str, Any]
+Count = Literal["none", "estimated", "exact"]
+
+MAX_ESTIMATE = 10_000
 
 
 def insert_one(permit: Permit, document: Document) -> Any:
@@ -39,27 +43,20 @@ def insert_many(permit: Permit, documents: list[Document], *, is_ordered: bool) 
         raise _partial_insert(failure) from failure
 
 
-def find(
-    permit: Permit,
-    query: Document,
-    *,
-    sort: list[tuple[str, Any]] | None,
-    fields: Document | None,
-    limit: int,
-    skip: int,
-) -> Iterator[bytes]:
-    """The matching documents as batches of raw BSON; a failure after the first batch ends the iteration with it."""
-    cursor = open_collection(permit).find_raw_batches(
-        combine(permit, query),
-        fields,
-        sort=sort,
-        limit=limit,
-        skip=skip,
-        # With a batch as large as the limit the server would keep the cursor open for one more, empty round trip.
-        batch_size=limit + 1,
-    )
-    with cursor:
-        yield from cursor
+def find(permit: Permit, listing: Listing) -> Page:
+    """One page of the matching documents."""
+    return Page(permit, listing)
+
+
+def count(permit: Permit, query: Document, kind: Count) -> int | None:
+    """How many documents match, in all; an estimate counts none, or no more than MAX_ESTIMATE."""
+    target = open_collection(permit)
+    combined = combine(permit, query)
+    if kind == "exact":
+        return target.count_documents(combined)
+    if kind == "estimated":
+        return target.count_documents(combined, limit=MAX_ESTIMATE) if combined else target.estimated_document_count()
+    return None
 
 
 def get(permit: Permit, document_id: Any, fields: Document | None = None) -> bytes:

@@ -1,6 +1,6 @@
 """HTTP for documents: `/v1/db/{database}/{collection}` and `/{id}`."""
 
-from typing import Any
+from typing import Any, cast, get_args
 
 from flask import Blueprint, Response
 
@@ -9,6 +9,7 @@ import wire
 from access.guard import permit, require
 from document import models, query, schemas
 from document.change import check_document, read_update
+from document.page import Listing
 from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ValidationFailed
 from openapi import describe
 from settings import config
@@ -52,7 +53,9 @@ def insert_documents(database: str, collection: str) -> Response:
         "sort": schemas.SORT,
         "fields": schemas.FIELDS,
         "limit": schemas.LIMIT,
+        "after": schemas.AFTER,
         "skip": schemas.SKIP,
+        "count": schemas.COUNT_KIND,
         "types": schemas.TYPES,
     },
     answers={200: schemas.PAGE},
@@ -60,17 +63,24 @@ def insert_documents(database: str, collection: str) -> Response:
 )
 @require("read")
 def list_documents(database: str, collection: str) -> Response:
-    """Find the documents that match `filter`, among those you may read."""
+    """Find the documents that match `filter`, among those you may read, page by page.
+
+    They come in the order of `sort`, and of `_id` where they tie or no sort is asked for. `next` leads to the next
+    page: send it as `after`, with the same filter and sort. It is null on the last page, and in a `Link` header, too.
+    """
     found = wire.parameters()
-    batches = models.find(
-        permit(),
+    listing = Listing(
         query.read_filter(found["filter"]) if "filter" in found else {},
         sort=query.read_sort(found["sort"]) if "sort" in found else None,
         fields=query.read_fields(found["fields"]) if "fields" in found else None,
         limit=wire.integer(found, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
         skip=wire.integer(found, "skip", 0, minimum=0, maximum=MAX_SKIP),
+        after=found.get("after"),
     )
-    return wire.reply_list("documents", batches)
+    page = models.find(permit(), listing)
+    counted = models.count(permit(), listing.query, _count_kind(found))
+    total = {} if counted is None else {"count": counted}
+    return wire.reply_list("documents", page, lambda: {"next": page.next_token, **total})
 
 
 @blueprint.get("/<database>/<collection>/<id>")
@@ -141,6 +151,13 @@ def delete_document(database: str, collection: str, id: str) -> Response:
     """Delete one document."""
     document_id = query.read_id(id, wire.parameters().get("id_type"))
     return wire.reply({"deleted_count": models.delete(permit(), document_id).deleted_count})
+
+
+def _count_kind(found: dict[str, str]) -> models.Count:
+    kind = found.get("count", "none")
+    if kind not in get_args(models.Count):
+        raise wire.parameter_error("count", f"must be none, estimated or exact; got {kind[:40]!r}")
+    return cast(models.Count, kind)
 
 
 def _checked(value: Any, path: str, may_hold_operators: bool) -> dict[str, Any]:
