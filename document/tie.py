@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import bson
-from bson import Decimal128, ObjectId
+from bson import Binary, Decimal128, ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
@@ -108,15 +108,16 @@ class _Reader:
     def _untangle(self, rows: list[Row], *, is_cut: bool) -> Iterator[Row]:
         """The same rows, in the order of `_id` where they tie; a tie that is cut at the end begins with its least."""
         groups = _groups(rows)
+        kinds = {keyset.bracket_of(row.id) for group in groups if len(group) > 1 for row in group}
+        if len(kinds) > 1:
+            raise Undecided
         for index, group in enumerate(groups):
             if len(group) == 1:
                 yield group[0]
             elif is_cut and index == len(groups) - 1:
                 yield from self._read_tied(group[0].keys, group[0].values, [], len(group))
-            elif all(type(row.id) is ObjectId for row in group):
-                yield from sorted(group, key=lambda row: row.id.binary, reverse=self._source.order[-1][1] < 0)
             else:
-                raise Undecided
+                yield from sorted(group, key=_id_key, reverse=self._source.order[-1][1] < 0)
 
     def _read_tied(self, keys: bytes, values: list[Any], last_id: list[Any], limit: int) -> list[Row]:
         query = keyset.equal_to(self._source.query, self._sort, values, last_id)
@@ -163,6 +164,19 @@ def _is_same(one: Any, other: Any) -> bool:
     if type(one) is not type(other) or isinstance(one, RawBSONDocument):
         raise Undecided  # {"n": 1} and {"n": 1.0} tie
     return bool(one == other)
+
+
+def _id_key(row: Row) -> Any:
+    """What ids of one kind are sorted by as MongoDB does; Undecided for kinds that are rarely ids."""
+    if isinstance(row.id, ObjectId):
+        return row.id.binary
+    if isinstance(row.id, str):
+        return row.id.encode()
+    if isinstance(row.id, int) and not isinstance(row.id, bool):
+        return int(row.id)
+    if isinstance(row.id, Binary):  # UUIDs
+        return len(row.id), row.id.subtype, bytes(row.id)
+    raise Undecided
 
 
 def _number(value: Any) -> Any:

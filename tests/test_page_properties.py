@@ -82,6 +82,10 @@ def make_id(index: int, kind: str) -> Any:
     """An id that no other index has; those of kind "any" are of several types."""
     if kind == "oid":
         return ObjectId(bytes([index * 37 % 251]) + bytes(10) + bytes([index]))
+    if kind == "text":
+        return "zéa\U0001f600"[index % 4] + f"{index}"
+    if kind == "number":
+        return (index * 7919) % 101 - 50 if index < 100 else index
     return [index, f"{index}", index + 0.5, {"k": index}, DatetimeMS(index), Binary(bytes([index]), 4)][index % 6]
 
 
@@ -132,7 +136,7 @@ def key_of(document: bytes) -> int:
 @settings(max_examples=120, deadline=None, suppress_health_check=SLOW_FIXTURES, phases=PHASES)
 @given(
     documents=plain | with_arrays,
-    kind=st.sampled_from(["oid", "oid", "any"]),
+    kind=st.sampled_from(["oid", "text", "number", "any"]),
     keys=indexes,
     sort=sorts,
     query=filters,
@@ -178,7 +182,7 @@ def skipped_keys(listing: Listing) -> list[int]:
 @settings(max_examples=60, deadline=None, suppress_health_check=SLOW_FIXTURES, phases=PHASES)
 @given(
     documents=without_regex,
-    kind=st.sampled_from(["oid", "any"]),
+    kind=st.sampled_from(["oid", "text", "any"]),
     keys=indexes,
     sort=sorts,
     fields=hidden_fields,
