@@ -16,7 +16,8 @@ from pymongo.errors import OperationFailure
 import ejson
 from access.models import Permit
 from document import keyset, models
-from document.page import Listing, split, total_order
+from document.page import Listing, total_order
+from document.raw import split
 from document.sort_index import forget_indexes
 from errors import InvalidInput
 from tests.conftest import Actor, Client

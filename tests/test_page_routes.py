@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from document import models, page_token
-from document.page import KEYS_FIELD, Listing, Page, split
+from document.page import Listing, Page
+from document.raw import KEYS_FIELD, split
 from document.sort_index import forget_indexes
 from tests.conftest import assert_problem
 from tests.test_page_properties import PERMIT
