@@ -3,9 +3,9 @@
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlencode
 
 from flask import Response, current_app, request
 
@@ -22,6 +22,7 @@ CONTENT_TYPES = {
     ejson.Form.CANONICAL: "application/ejson",
     ejson.Form.PLAIN: "application/json",
 }
+MAX_LINK_CHARACTERS = 2000
 FORMS = {"relaxed": ejson.Form.RELAXED, "canonical": ejson.Form.CANONICAL, "plain": ejson.Form.PLAIN}
 
 
@@ -151,34 +152,47 @@ def reply_text(
     return Response(text, status, headers, content_type=CONTENT_TYPES[form])
 
 
-def reply_list(name: str, batches: Iterator[bytes], *, if_empty: Mapping[str, Any] | None = None) -> Response:
-    """An answer `{name: [...]}` made from batches of raw BSON documents; more than one batch is streamed.
+def reply_list(
+    name: str,
+    batches: Iterable[bytes],
+    closing: Callable[[], Mapping[str, Any]] = dict,
+    *,
+    if_empty: Mapping[str, Any] | None = None,
+) -> Response:
+    """An answer `{name: [...], ...}` made from batches of raw BSON documents; more than one batch is streamed.
 
     The first batch is awaited here, so that whatever fails at once still has its status. A stream holds its thread for
-    as long as the client reads, so places for it are limited (ServerBusy). `if_empty` are members to add
-    where there is no document.
+    as long as the client reads, so places for it are limited (ServerBusy). `closing` tells the members after the list,
+    when all batches are read. Its `next`, a token, is in a `Link` header, too, unless that had to be sent before the
+    token is known. `if_empty` are members to add where there is no document.
     """
     form = answer_form()
     opening = b'{"' + name.encode() + b'":['
-    batches = filter(None, batches)
-    first, second = next(batches, b""), next(batches, b"")
-    if not first and if_empty:
-        return reply({name: [], **if_empty})
+    source = filter(None, batches)
+    first, second = next(source, b""), next(source, b"")
     if not second:
-        return reply_text(opening + ejson.encode_many(first, form) + b"]}", form)
+        members = {**closing(), **({} if first else if_empty or {})}
+        text = opening + ejson.encode_many(first, form) + _list_end(members, form)
+        return reply_text(text, form, headers=_next_link(members.get("next")))
     give_back = streaming_answers.take()
-    response = reply_text(_in_pieces(_list_text(opening, itertools.chain([first, second], batches), form)), form)
+    texts = _list_text(opening, itertools.chain([first, second], source), closing, form)
+    response = reply_text(_in_pieces(texts), form)
     response.call_on_close(give_back)
     return response
 
 
-def _list_text(opening: bytes, batches: Iterable[bytes], form: ejson.Form) -> Iterator[bytes]:
+def _list_text(
+    opening: bytes, batches: Iterable[bytes], closing: Callable[[], Mapping[str, Any]], form: ejson.Form
+) -> Iterator[bytes]:
     before = opening
     for batch in batches:
-        if batch:
-            yield before + ejson.encode_many(batch, form)
-            before = b","
-    yield b"]}"
+        yield before + ejson.encode_many(batch, form)
+        before = b","
+    yield _list_end(closing(), form)
+
+
+def _list_end(members: Mapping[str, Any], form: ejson.Form) -> bytes:
+    return b"]," + ejson.dumps(dict(members), form)[1:] if members else b"]}"
 
 
 def _in_pieces(texts: Iterable[bytes]) -> Iterator[bytes]:
@@ -186,6 +200,16 @@ def _in_pieces(texts: Iterable[bytes]) -> Iterator[bytes]:
     for text in texts:
         for start in range(0, len(text), STREAM_PIECE_BYTES):
             yield text[start : start + STREAM_PIECE_BYTES]
+
+
+def _next_link(token: str | None) -> dict[str, str]:
+    """The header that leads to the next page: the same query from there (RFC 8288)."""
+    if token is None or request.method not in ("GET", "HEAD"):
+        return {}
+    query = {name: value for name, value in request.args.items() if name != "skip"}
+    target = urlencode({**query, "after": token})
+    # Proxies have little room for headers; the token is in the body as well.
+    return {"Link": f'<?{target}>; rel="next"'} if len(target) <= MAX_LINK_CHARACTERS else {}
 
 
 def no_content() -> Response:

@@ -4,19 +4,24 @@ Reading answers raw BSON, which `ejson` turns into text in one pass.
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.results import DeleteResult, UpdateResult
 
 from access.models import OWNER_FIELD, Permit
+from document import aggregation
 from document.change import Update, stamped
 from document.collection import ensure_collection, open_collection
+from document.page import Listing, Page
 from document.query import combine
 from errors import ApiError, InvalidInput, NotFound, translate_database_error
 
 Document = dict[str, Any]
+Count = Literal["none", "estimated", "exact"]
+
+MAX_ESTIMATE = 10_000
 
 
 def insert_one(permit: Permit, document: Document) -> Any:
@@ -39,32 +44,20 @@ def insert_many(permit: Permit, documents: list[Document], *, is_ordered: bool) 
         raise _partial_insert(failure, is_ordered=is_ordered) from failure
 
 
-def find(
-    permit: Permit,
-    query: Document,
-    *,
-    sort: list[tuple[str, Any]] | None,
-    fields: Document | None,
-    limit: int,
-    skip: int,
-    options: Document | None = None,
-) -> Iterator[bytes]:
-    """The matching documents as batches of raw BSON; a failure after the first batch ends the iteration with it.
+def find(permit: Permit, listing: Listing) -> Page:
+    """One page of the matching documents."""
+    return Page(permit, listing)
 
-    `options` are those of `query.read_options`.
-    """
-    cursor = open_collection(permit).find_raw_batches(
-        combine(permit, query),
-        fields,
-        sort=sort,
-        limit=limit,
-        skip=skip,
-        # With a batch as large as the limit the server would keep the cursor open for one more, empty round trip.
-        batch_size=limit + 1,
-        **(options or {}),
-    )
-    with cursor:
-        yield from cursor
+
+def count(permit: Permit, listing: Listing, kind: Count) -> int | None:
+    """How many documents match, in all; an estimate counts none, or no more than MAX_ESTIMATE."""
+    if kind == "none":
+        return None
+    is_whole = not combine(permit, listing.query) and "hint" not in listing.options
+    if kind == "estimated" and is_whole:
+        return open_collection(permit).estimated_document_count()
+    limit = MAX_ESTIMATE if kind == "estimated" else None
+    return aggregation.count(permit, listing.query, listing.options, limit=limit)
 
 
 def get(permit: Permit, document_id: Any, fields: Document | None = None) -> bytes:

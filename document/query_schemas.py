@@ -24,8 +24,8 @@ OPTIONS: Schema = {
     "comment": {"type": "string", "maxLength": 200, "description": "Text for the database's log."},
 }
 LIMIT: Schema = {"type": "integer", "minimum": 1, "description": "At most SHEAF_MAX_LIMIT (1000). Default: 100."}
-QUERY: Schema = {
-    "title": "Query",
+FIND: Schema = {
+    "title": "Find",
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -37,6 +37,16 @@ QUERY: Schema = {
         **OPTIONS,
     },
     "example": {"filter": {"price": {"$lt": 10}}, "sort": {"price": -1}},
+}
+AFTER: Schema = {
+    "type": "string",
+    "description": "`next` of the page before, of the same filter, sort, `hint` and `let`; not with `skip` or "
+    "`collation`.",
+}
+QUERY: Schema = {
+    **FIND,
+    "title": "Query",
+    "properties": {**FIND["properties"], "after": AFTER, "count": schemas.COUNT_KIND},
 }
 AGGREGATE: Schema = {
     "title": "Aggregate",
@@ -77,7 +87,7 @@ EXPLAIN: Schema = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "query": {**QUERY, "title": "Query"},
+        "query": FIND,
         "pipeline": PIPELINE,
         "verbosity": {"enum": ["queryPlanner", "executionStats"], "default": "queryPlanner"},
         **OPTIONS,
@@ -85,18 +95,32 @@ EXPLAIN: Schema = {
     "oneOf": [{"required": ["query"]}, {"required": ["pipeline"]}],
     "example": {"query": {"filter": {"price": {"$lt": 10}}}},
 }
-HINT: Schema = {"type": "string", "description": "Why nothing may have been found."}
+FOUND: Schema = {
+    **schemas.PAGE,
+    "title": "Found",
+    "required": ["documents"],
+    "properties": {
+        **schemas.PAGE["properties"],
+        "next": {**schemas.NEXT, "description": f"{schemas.NEXT['description']} Missing with a `collation`."},
+    },
+}
+DOCUMENTS: Schema = {
+    "title": "Documents",
+    "type": "object",
+    "required": ["documents"],
+    "properties": {"documents": {"type": "array", "items": schemas.DOCUMENT}},
+}
 COUNTED: Schema = {
     "title": "Counted",
     "type": "object",
     "required": ["count"],
-    "properties": {"count": schemas.COUNT, "hint": HINT},
+    "properties": {"count": schemas.COUNT, "hint": schemas.HINT},
 }
 VALUES: Schema = {
     "title": "Values",
     "type": "object",
     "required": ["values"],
-    "properties": {"values": {"type": "array"}, "hint": HINT},
+    "properties": {"values": {"type": "array"}, "hint": schemas.HINT},
 }
 EXPLAINED: Schema = {
     "title": "Explained",

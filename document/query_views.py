@@ -6,9 +6,11 @@ from flask import Blueprint, Response
 
 import wire
 from access.guard import permit, principal, require
-from document import aggregation, models, query, query_schemas, schemas
+from document import aggregation, models, query, query_schemas
 from document.expression import check_filter, invalid
+from document.page import Listing
 from document.pipeline import confine_pipeline
+from document.views import DEFAULT_LIMIT, MAX_SKIP, read_count_kind, reply_page
 from errors import (
     Conflict,
     DuplicateKey,
@@ -23,42 +25,33 @@ from settings import config
 
 blueprint = Blueprint("query", __name__)
 
-DEFAULT_LIMIT = 100
-MAX_SKIP = 2**31 - 1
 MAX_COUNT = 2**53
-QUERY_MEMBERS = ("filter", "sort", "fields", "limit", "skip", "collation", "hint", "let", "comment")
+FIND_MEMBERS = ("filter", "sort", "fields", "limit", "skip", "collation", "hint", "let", "comment")
 PIPELINE_MEMBERS = ("let", "collation", "hint", "comment")
 ERRORS = (RefusedByDatabase, TimeLimitExceeded)
 
 
 @blueprint.post("/<database>/<collection>/_query")
-@describe(body=query_schemas.QUERY, answers={200: schemas.PAGE}, errors=ERRORS)
+@describe(body=query_schemas.QUERY, answers={200: query_schemas.FOUND}, errors=ERRORS)
 @require("read")
 def query_documents(database: str, collection: str) -> Response:
     """Find documents, as the list does, with everything in the body: long filters, `let`, `collation`, `hint`.
+
+    `next` leads to the next page: send it as `after`, with the same filter, sort, `hint` and `let`. With a `collation`
+    there is no `next`.
 
     Where nothing is found and the filter compares `_id` with text of 24 hexadecimal digits, `hint` in the answer says
     how to send an ObjectId.
     """
     wire.parameters()
-    sent = wire.read_object(max_bytes=config.max_body_bytes, optional=QUERY_MEMBERS)
-    wanted = _filter(sent)
-    batches = models.find(
-        permit(),
-        wanted,
-        sort=_sort(sent),
-        fields=_fields(sent),
-        limit=wire.whole_number(sent, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
-        skip=wire.whole_number(sent, "skip", 0, minimum=0, maximum=MAX_SKIP),
-        options=query.read_options(permit(), sent),
-    )
-    return wire.reply_list("documents", batches, if_empty=query.id_hint(wanted))
+    sent = wire.read_object(max_bytes=config.max_body_bytes, optional=(*FIND_MEMBERS, "after", "count"))
+    return reply_page(_listing(sent), read_count_kind(sent.get("count", "none")))
 
 
 @blueprint.post("/<database>/<collection>/_aggregate")
 @describe(
     body=query_schemas.AGGREGATE,
-    answers={200: schemas.PAGE},
+    answers={200: query_schemas.DOCUMENTS},
     errors=(*ERRORS, Conflict, DuplicateKey, ValidationFailed),
 )
 @require("read")
@@ -152,18 +145,34 @@ def _find_command(sent: dict[str, Any]) -> dict[str, Any]:
     beside = next((name for name in PIPELINE_MEMBERS if name in sent), None)
     if not isinstance(asked, dict):
         raise invalid("query", "must be a JSON object")
-    stranger = next((f"query.{name}" for name in asked if name not in QUERY_MEMBERS), beside)
+    stranger = next((f"query.{name}" for name in asked if name not in FIND_MEMBERS), beside)
     if stranger is not None:
         raise invalid(stranger, "is not known here")
-    sort, fields = _sort(asked), _fields(asked)
+    listing = _listing(asked)
+    sort = models.find(permit(), listing).sort
     options = {
-        **query.read_options(permit(), asked),
+        **listing.options,
         **({"sort": dict(sort)} if sort else {}),
-        **({"projection": fields} if fields else {}),
-        "limit": wire.whole_number(asked, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
-        "skip": wire.whole_number(asked, "skip", 0, minimum=0, maximum=MAX_SKIP),
+        **({"projection": listing.fields} if listing.fields else {}),
+        "limit": listing.limit,
+        "skip": listing.skip,
     }
-    return aggregation.find_command(permit(), _filter(asked), options)
+    return aggregation.find_command(permit(), listing.query, options)
+
+
+def _listing(sent: dict[str, Any]) -> Listing:
+    after = sent.get("after")
+    if "after" in sent and not isinstance(after, str):
+        raise invalid("after", "must be text: the `next` of the page before")
+    return Listing(
+        _filter(sent),
+        sort=_sort(sent),
+        fields=_fields(sent),
+        limit=wire.whole_number(sent, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
+        skip=wire.whole_number(sent, "skip", 0, minimum=0, maximum=MAX_SKIP),
+        after=after,
+        options=query.read_options(permit(), sent),
+    )
 
 
 def _filter(sent: dict[str, Any]) -> dict[str, Any]:

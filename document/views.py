@@ -1,6 +1,6 @@
 """HTTP for documents: `/v1/db/{database}/{collection}` and `/{id}`."""
 
-from typing import Any
+from typing import Any, cast, get_args
 
 from flask import Blueprint, Response
 
@@ -9,6 +9,8 @@ import wire
 from access.guard import permit, require
 from document import models, query, schemas
 from document.change import check_document, read_array_filters, read_update
+from document.expression import invalid
+from document.page import Listing
 from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ValidationFailed
 from openapi import describe
 from settings import config
@@ -58,25 +60,30 @@ def insert_documents(database: str, collection: str) -> Response:
         "sort": schemas.SORT,
         "fields": schemas.FIELDS,
         "limit": schemas.LIMIT,
+        "after": schemas.AFTER,
         "skip": schemas.SKIP,
+        "count": schemas.COUNT_KIND,
     },
     answers={200: schemas.PAGE},
     errors=(RefusedByDatabase,),
 )
 @require("read")
 def list_documents(database: str, collection: str) -> Response:
-    """Find the documents that match `filter`, among those you may read."""
+    """Find the documents that match `filter`, among those you may read, page by page.
+
+    They come in the order of `sort`, and of `_id` where they tie or no sort is asked for. `next` leads to the next
+    page: send it as `after`, with the same filter and sort. It is null on the last page, and in a `Link` header, too.
+    """
     found = wire.parameters()
-    wanted = query.read_filter(found["filter"]) if "filter" in found else {}
-    batches = models.find(
-        permit(),
-        wanted,
+    listing = Listing(
+        query.read_filter(found["filter"]) if "filter" in found else {},
         sort=query.read_sort(found["sort"]) if "sort" in found else None,
         fields=query.read_fields(found["fields"]) if "fields" in found else None,
         limit=wire.integer(found, "limit", DEFAULT_LIMIT, minimum=1, maximum=config.max_limit),
         skip=wire.integer(found, "skip", 0, minimum=0, maximum=MAX_SKIP),
+        after=found.get("after"),
     )
-    return wire.reply_list("documents", batches, if_empty=query.id_hint(wanted))
+    return reply_page(listing, read_count_kind(found.get("count", "none")))
 
 
 @blueprint.get("/<database>/<collection>/<document_id:id>")
@@ -156,6 +163,23 @@ def delete_document(database: str, collection: str, id: str) -> Response:
     """Delete one document."""
     document_id = query.read_id(id, wire.parameters().get("id_type"))
     return wire.reply({"deleted_count": models.delete(permit(), document_id).deleted_count})
+
+
+def reply_page(listing: Listing, kind: models.Count) -> Response:
+    """One page, with the way to the next one and, where asked for, how many documents match in all."""
+    page = models.find(permit(), listing)
+    counted = models.count(permit(), listing, kind)
+    total = {} if counted is None else {"count": counted}
+    return wire.reply_list(
+        "documents", page, lambda: {**page.next_member(), **total}, if_empty=query.id_hint(listing.query)
+    )
+
+
+def read_count_kind(value: Any) -> models.Count:
+    """Whether, and how, all that match are counted."""
+    if value not in get_args(models.Count):
+        raise invalid("count", f"must be none, estimated or exact; got {str(value)[:40]!r}")
+    return cast(models.Count, value)
 
 
 def _checked(value: Any, path: str, may_hold_operators: bool) -> dict[str, Any]:

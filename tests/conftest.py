@@ -24,6 +24,7 @@ import settings
 import watcher
 from application import create_app
 from document.collection import forget_collections
+from document.sort_index import forget_indexes
 from settings import Settings
 from tests.mongod_fixture import RunningMongod, start_mongod
 from user import key, mail, models, password, session, tokens
@@ -208,6 +209,7 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
     _empty(request.getfixturevalue("mongo_session"))
     watcher.clear_caches()
     forget_collections()
+    forget_indexes()
     yield
     # E-mails are sent in the background; none may reach into the next test.
     wait_until(lambda: mail._room._value == mail.MAX_WAITING, seconds=15)

@@ -120,7 +120,7 @@ def test_body_over_the_limit_is_413_and_the_server_goes_on(site, is_chunked):
     answer = site.post(iter(pieces) if is_chunked else b"".join(pieces))
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert requests.get(f"{site.url}/health", timeout=5).status_code == 200
-    assert site.get("/v1/db/app/items").json() == {"documents": []}
+    assert site.get("/v1/db/app/items").json() == {"documents": [], "next": None}
 
 
 def test_long_list_is_streamed_whole(site):

@@ -55,7 +55,7 @@ def test_list_holds_only_own_documents(client, ann, bob, ann_item):
 
 def test_filter_on_the_owner_field_does_not_replace_the_rule(client, ann, bob, ann_item):
     for text in (f'{{"_owner": {{"$oid": "{ann.id}"}}}}', f'{{"_owner": {{"$ne": {{"$oid": "{bob.id}"}}}}}}'):
-        assert client.get(ITEMS, query={"filter": text}, as_=bob).json == {"documents": []}
+        assert client.get(ITEMS, query={"filter": text}, as_=bob).json == {"documents": [], "next": None}
 
 
 def test_admin_sees_and_changes_all(client, ann, admin, ann_item):
@@ -91,8 +91,8 @@ def test_owner_cannot_be_changed(client, ann, ann_item, body):
 def test_insert_for_another_owner_is_refused(client, ann, bob):
     assert_problem(client.post(ITEMS, {"_owner": {"$oid": bob.id}}, as_=ann), 403, "forbidden")
     assert_problem(client.post(ITEMS, [{"n": 1}, {"_owner": bob.id}], as_=ann), 403, "forbidden")
-    assert client.get(ITEMS, as_=bob).json == {"documents": []}
-    assert client.get(ITEMS, as_=ann).json == {"documents": []}
+    assert client.get(ITEMS, as_=bob).json == {"documents": [], "next": None}
+    assert client.get(ITEMS, as_=ann).json == {"documents": [], "next": None}
 
 
 def test_document_read_can_be_written_back_unchanged(client, ann, ann_item):
@@ -124,7 +124,7 @@ def test_closed_database_is_for_admins_and_their_keys(client, ann, admin, admin_
 def test_documents_from_before_belong_to_no_user(client, ann, admin, mongo):
     mongo["app"]["old"].insert_one({"_id": "seed", "n": 1})
     assert_problem(client.get("/v1/db/app/old/seed", as_=ann), 404, "not_found")
-    assert client.get("/v1/db/app/old", as_=ann).json == {"documents": []}
+    assert client.get("/v1/db/app/old", as_=ann).json == {"documents": [], "next": None}
     assert client.get("/v1/db/app/old/seed", as_=admin).json["n"] == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from document import aggregation, query_schemas
+from document.sort_index import forget_indexes
 from tests.conftest import assert_problem
 
 ITEMS = "/v1/db/app/items"
@@ -42,7 +43,10 @@ def test_who_may_ask(client, ann, bob, admin, admin_key, make_key, items, action
         answer = client.post(path, body, as_=actor)
         assert answer.status_code == 200, answer.text
     nothing = client.post(path, body, as_=bob).json
-    assert nothing in ({"documents": []}, {"count": 0}, {"values": []}) or action == "_explain"
+    assert (
+        nothing in ({"documents": [], "next": None}, {"documents": []}, {"count": 0}, {"values": []})
+        or action == "_explain"
+    )
     assert_problem(client.post(f"/v1/db/shop/items/{action}", body, as_=ann), 403, "forbidden")
     assert_problem(client.post(f"/v1/db/admin/users/{action}", body, as_=admin), 403, "forbidden")
     assert_problem(client.post(f"/v1/db/app/system.js/{action}", body, as_=admin), 403, "forbidden")
@@ -78,18 +82,121 @@ def test_unknown_members_and_parameters_are_refused(client, ann, items, action):
 def test_query_finds(client, ann, items, body, expected):
     answer = client.post(f"{items}/_query", body, as_=ann)
     assert ids(answer) == expected
-    assert set(answer.json) == {"documents"}
+    assert set(answer.json) == ({"documents"} if "collation" in body else {"documents", "next"})
 
 
 def test_query_computes_fields(client, ann, items):
     fields = {"_id": 0, "double": {"$multiply": ["$n", 2]}, "text": {"$toLower": "$s"}}
     answer = client.post(f"{items}/_query", {"filter": {"n": 2}, "fields": fields}, as_=ann)
-    assert answer.json == {"documents": [{"double": 4, "text": "a"}]}
+    assert answer.json == {"documents": [{"double": 4, "text": "a"}], "next": None}
     assert client.post(f"{items}/_query", {"fields": "n", "limit": 1}, as_=ann).json["documents"] == [
         {"_id": 1, "n": 1}
     ]
     answer = client.get(items, query={"fields": json.dumps(fields), "limit": "1", "sort": "n"}, as_=ann)
     assert answer.json["documents"] == [{"double": 2, "text": "b"}]
+
+
+def pages(client, actor, path, body):
+    """All pages of a query, each answer within its limit."""
+    found = []
+    while True:
+        answer = client.post(f"{path}/_query", body, as_=actor)
+        assert answer.status_code == 200, answer.text
+        assert "Link" not in answer.headers
+        assert len(answer.json["documents"]) <= body["limit"]
+        found.append(answer.json["documents"])
+        if answer.json["next"] is None:
+            return found
+        body = {**body, "after": answer.json["next"]}
+
+
+@pytest.mark.parametrize("index", [None, "n", [("n", 1), ("_id", 1)]], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hint": {"_id": 1}},
+        {"hint": {"$natural": 1}, "comment": "why"},
+        {"filter": {"$expr": {"$gte": ["$n", "$$least"]}}, "let": {"least": 0}},
+        # can fail, so that the guard is in force
+        {"filter": {"$expr": {"$gte": [{"$toInt": "$n"}, "$$least"]}}, "let": {"least": 0}, "sort": {"n": 1}},
+        {"fields": {"_id": {"$literal": 7}, "key": "$_id"}},
+        {"fields": {"_id": {"$subtract": [9, "$_id"]}, "key": "$_id"}},
+        {"fields": {"_id.x": 1, "key": "$_id"}},
+        {"fields": {"n": 1, "key": {"$add": ["$_id", 0]}, "_id": True}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sort", [None, {"n": 1}, {"n": -1}], ids=str)
+def test_query_goes_on_with_its_options(client, ann, mongo, index, options, sort):
+    client.post(ITEMS, [{"_id": number, "n": number // 4} for number in range(10)], as_=ann)
+    if index:
+        mongo["app"]["items"].create_index(index)
+    forget_indexes()
+    body = {"limit": 3, **({"sort": sort} if sort else {}), **options}
+    found = pages(client, ann, ITEMS, body)
+    keys = [each.get("key", each.get("_id")) for page in found for each in page]
+    downwards = body.get("sort") == {"n": -1}
+    assert keys == sorted(range(10), reverse=downwards)
+    assert [len(page) for page in found] == [3, 3, 3, 1]
+
+
+def test_token_is_bound_to_what_gives_the_filter_its_meaning(client, ann, items):
+    body = {"filter": {"$expr": {"$gte": ["$n", "$$least"]}}, "let": {"least": 1}, "limit": 1}
+    token = client.post(f"{items}/_query", body, as_=ann).json["next"]
+    assert ids(client.post(f"{items}/_query", {**body, "after": token, "comment": "second"}, as_=ann)) == [2]
+    for other in ({"let": {"least": 0}}, {"let": {"least": 1.0}}, {"hint": "_id_"}):
+        answer = client.post(f"{items}/_query", {**body, "after": token, **other}, as_=ann)
+        assert_problem(answer, 400, "invalid_input", path="after")
+
+
+def test_list_and_query_take_each_others_tokens(client, ann, items):
+    token = client.get(items, query={"sort": "-n", "limit": "1"}, as_=ann).json["next"]
+    answer = client.post(f"{items}/_query", {"sort": {"n": -1}, "limit": 1, "after": token}, as_=ann)
+    assert ids(answer) == [2]
+    assert ids(client.get(items, query={"sort": "-n", "after": answer.json["next"]}, as_=ann)) == [1]
+
+
+def test_query_with_a_collation_is_not_gone_on_with(client, ann, items):
+    body = {"sort": "s", "collation": {"locale": "en", "strength": 1}, "limit": 1, "count": "exact"}
+    answer = client.post(f"{items}/_query", body, as_=ann)
+    assert answer.json.keys() == {"documents", "count"}
+    assert (ids(answer), answer.json["count"]) == ([2], 3)
+    assert ids(client.post(f"{items}/_query", {**body, "skip": 1}, as_=ann)) == [1]
+    Draft202012Validator(query_schemas.FOUND).validate(answer.json)
+
+
+@pytest.mark.parametrize("kind", ["exact", "estimated"])
+def test_query_counts_with_its_options(client, ann, bob, items, kind):
+    client.post(items, {"_id": "bobs", "n": 3}, as_=bob)
+    body = {"limit": 1, "count": kind}
+    assert client.post(f"{items}/_query", body, as_=ann).json["count"] == 3
+    wanted = {"filter": {"$expr": {"$gte": [{"$toInt": "$n"}, "$$least"]}}, "let": {"least": 2}}
+    assert client.post(f"{items}/_query", {**body, **wanted}, as_=ann).json["count"] == 2
+    wanted = {"filter": {"s": "a"}, "collation": {"locale": "en", "strength": 2}}
+    assert client.post(f"{items}/_query", {**body, **wanted}, as_=ann).json["count"] == 1
+
+
+def test_items_at_the_found_position_are_those_of_the_filter_on_every_page(client, ann):
+    items = [{"_id": n, "tags": ["x", "y"], "list": [{"x": 1}, {"x": 2, "n": n}]} for n in range(5)]
+    client.post(ITEMS, items, as_=ann)
+    body = {"filter": {"list.x": 2}, "fields": {"list.$": 1}, "limit": 2}
+    for sort in ({"sort": "tags"}, {"sort": "-tags"}, {}):
+        found = pages(client, ann, ITEMS, {**body, **sort})
+        assert sorted(each["list"][0]["n"] for page in found for each in page) == [0, 1, 2, 3, 4]
+    token = client.post(f"{ITEMS}/_query", {**body, "sort": "_id", "fields": "list"}, as_=ann).json["next"]
+    answer = client.post(f"{ITEMS}/_query", {**body, "sort": "_id", "after": token}, as_=ann)
+    assert_problem(answer, 400, "invalid_input", path="fields")
+
+
+@pytest.mark.parametrize("wanted", [{"$text": {"$search": "lamp"}}, {"at": {"$near": [0, 0]}}], ids=str)
+@pytest.mark.parametrize("sort", ["n", "_id"])
+def test_searches_sorted_by_a_field_go_on(client, ann, mongo, wanted, sort):
+    client.post(ITEMS, [{"_id": n, "n": n // 3, "s": "lamp", "at": [n, 0]} for n in range(7)], as_=ann)
+    mongo["app"]["items"].create_index([("s", "text")])
+    mongo["app"]["items"].create_index([("at", "2d")])
+    found = pages(client, ann, ITEMS, {"filter": wanted, "sort": sort, "limit": 2})
+    assert [each["_id"] for page in found for each in page] == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +222,13 @@ def test_query_computes_fields(client, ann, items):
         ("_query", {"let": {"a": {"$function": {}}}}, "let.a.$function"),
         ("_query", {"let": {"A": 1}}, "let.A"),
         ("_query", {"comment": 5}, "comment"),
+        ("_query", {"count": True}, "count"),
+        ("_query", {"after": None}, "after"),
+        ("_query", {"after": "x"}, "after"),
+        ("_query", {"after": "x", "skip": 1}, "skip"),
+        ("_query", {"after": "x", "collation": {"locale": "en"}}, "after"),
+        ("_explain", {"query": {"after": "x"}}, "query.after"),
+        ("_explain", {"query": {"count": "exact"}}, "query.count"),
         ("_aggregate", {}, "pipeline"),
         ("_aggregate", {"pipeline": [], "allow_disk_use": 1}, "allow_disk_use"),
         ("_count", {"limit": 0}, "limit"),
