@@ -9,7 +9,7 @@ import wire
 from access.guard import permit, require
 from document import models, query, schemas
 from document.change import check_document, read_update
-from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ValidationFailed
+from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ServerBusy, ValidationFailed
 from openapi import describe
 from settings import config
 
@@ -61,7 +61,7 @@ def insert_documents(database: str, collection: str) -> Response:
         "skip": schemas.SKIP,
     },
     answers={200: schemas.PAGE},
-    errors=(RefusedByDatabase,),
+    errors=(RefusedByDatabase, ServerBusy),
 )
 @require("read")
 def list_documents(database: str, collection: str) -> Response:

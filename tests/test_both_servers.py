@@ -204,7 +204,8 @@ def test_answers_that_nobody_reads_leave_room_for_other_requests(site):
     for number in range(6):
         assert site.post(b'{"_id":%d,"text":"%s"}' % (number, b"x" * 7_000_000)).status_code == 201
     host, port = site.url.removeprefix("http://").split(":")
-    head = f"GET /v1/db/app/items HTTP/1.1\r\nHost: {host}\r\nAuthorization: {site.session.headers['Authorization']}\r\n\r\n"
+    credential = site.session.headers["Authorization"]
+    head = f"GET /v1/db/app/items HTTP/1.1\r\nHost: {host}\r\nAuthorization: {credential!s}\r\n\r\n"
     with contextlib.ExitStack() as opened:
         for _ in range(24):
             slow = opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
