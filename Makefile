@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench audit clean
+.PHONY: help run test cover check bench audit clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,9 @@ run: $(VENV)/.runs ## Install what is needed, start MongoDB and Sheaf, serve unt
 
 test: $(VENV)/.tests ## Run the tests; ARGS="-k name" chooses some
 	@$(BIN)/python -m pytest $(ARGS)
+
+cover: $(VENV)/.tests ## Run the tests and show which lines and branches none of them reaches
+	@$(BIN)/python -m pytest --cov --cov-branch $(ARGS)
 
 check: $(VENV)/.tests ## Everything CI checks: lint, format, types, tests
 	$(BIN)/ruff check .

@@ -2,27 +2,42 @@
 
 import code
 import dataclasses
+import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import click
-from pymongo.errors import PyMongoError
+try:
+    import click
 
-import database
-import migrations
-import mongod as local_mongod
-import server
-import settings
-import settings_reference
-import startup
-import user.models as accounts
-from application import create_app
-from errors import ApiError
-from process import ProcessError
-from settings import ROOT, Settings, SettingsError
-from user_command import user_group
+    import database
+    import migrations
+    import mongod as local_mongod
+    import server
+    import settings
+    import settings_reference
+    import startup
+    import user.models as accounts
+    from application import create_app
+    from process import ProcessError
+    from settings import ROOT, Settings
+    from user.key import Key
+    from user.session import Session
+    from user_command import user_group
+except ModuleNotFoundError as failure:
+    if __name__ != "__main__":
+        raise
+    # Perhaps the environment that `make run` has made is not active; nothing of ours can be imported to tell.
+    _python = str(Path(__file__).resolve().parent / ".venv" / "bin" / "python")
+    if os.access(_python, os.X_OK) and sys.executable != _python:
+        os.execv(_python, [_python, *sys.argv])  # noqa: S606 - the same command, by the project's own interpreter
+    sys.exit(
+        f"Error: The Python package {failure.name!r} is missing: run `make run`, or install what is needed into this "
+        "Python with `pip install -r requirements.txt`."
+    )
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -30,15 +45,21 @@ WELCOME = """
 Sheaf answers at {url}; its reference is at {url}/docs. Ctrl-C stops it.
 
 Sign up, sign in, store a document:
-  curl {url}/v1/users -H 'Content-Type: application/json' -d '{{"username": "ada", "password": "choose-one-of-10"}}'
+  curl {url}/v1/users -H 'Content-Type: application/json' -d '{{"username": "nina", "password": "choose-one-of-10"}}'
   TOKEN=$(curl -s {url}/v1/sessions -H 'Content-Type: application/json' \\
-    -d '{{"login": "ada", "password": "choose-one-of-10"}}' | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
+    -d '{{"login": "nina", "password": "choose-one-of-10"}}' | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
   curl {url}/v1/db/app/items -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"n": 1}}'
 """
 FIRST_ADMIN = """The first admin was created; this is shown only once:
   username {name}, password {password}
   curl {url}/v1/sessions -H 'Content-Type: application/json' -d '{{"login": "{name}", "password": "{password}"}}'"""
 NO_ADMIN = "There is no admin yet: create one with `python manage.py user add --admin --username NAME`."
+
+# What the shell offers beside the documents.
+ACCOUNT_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    *(accounts.create_user, accounts.find_user, accounts.list_users, accounts.has_admin, accounts.change_user),
+    *(accounts.set_roles, accounts.set_disabled, accounts.set_password, accounts.delete_user),
+)
 
 Command = Callable[..., Any]
 
@@ -47,19 +68,9 @@ def main() -> None:
     """Run the command; any failure that was foreseen is one sentence on stderr and exit code 1."""
     try:
         cli()
-    except ApiError as failure:
-        _fail("; ".join([failure.detail, *(f"{each['path']}: {each['message']}" for each in failure.errors or [])]))
-    except (SettingsError, ProcessError) as failure:
-        _fail(str(failure))
-    except PyMongoError as failure:
-        _fail(f"MongoDB did not do it: {failure}")
-    except OSError as failure:
-        _fail(f"{failure.filename or 'The system'}: {failure.strerror or failure}.")
-
-
-def _fail(sentence: str) -> None:
-    click.echo(f"Error: {sentence}", err=True)
-    sys.exit(1)
+    except startup.FORESEEN as failure:
+        click.echo(f"Error: {startup.describe_failure(failure)}", err=True)
+        sys.exit(1)
 
 
 def setting_option(attribute: str) -> Callable[[Command], Command]:
@@ -98,11 +109,11 @@ def run_server(debug: bool, **options: Any) -> None:
         password = startup.prepare(chosen, startup.WAIT_SECONDS)
         if password:
             # At once: should the server fail to start now, nobody could learn it any more.
-            url = server.build_url(chosen)
+            url = chosen.local_url
             click.echo(FIRST_ADMIN.format(url=url, name=startup.FIRST_ADMIN, password=password))
         elif not accounts.has_admin():
             click.echo(NO_ADMIN)
-        database.client().close()  # Nothing here needs it while the server runs.
+        startup.close_database()  # Nothing here needs it while the server runs.
 
     def announce(url: str) -> None:
         click.echo(f"Sheaf answers at {url}." if chosen.is_production else WELCOME.format(url=url))
@@ -115,7 +126,8 @@ def run_server(debug: bool, **options: Any) -> None:
 def stop_server() -> None:
     """Stop the running server, its mongod, and what a killed server left behind."""
     chosen = settings.load()
-    click.echo("Stopping; running requests may finish first.")
+    if server.is_running(chosen.data_path):
+        click.echo("Stopping; running requests may finish first.")
     was_running = server.stop(chosen.data_path, chosen.shutdown_seconds + local_mongod.STOP_SECONDS + 10)
     click.echo("Sheaf has stopped." if was_running else "Nothing was running.")
 
@@ -164,9 +176,10 @@ def list_routes() -> None:
 def open_shell() -> None:
     """An interactive Python with the application's context."""
     chosen = startup.load_and_open()
-    app = create_app(chosen)
+    app = create_app(chosen, time_limit_seconds=startup.COMMAND_SECONDS)
     names = {"app": app, "client": database.client(), "database": database, "settings": chosen}
-    names.update({name: value for name, value in vars(accounts).items() if not name.startswith("_")})
+    names.update({"User": accounts.User, "Session": Session, "Key": Key})
+    names.update({function.__name__: function for function in ACCOUNT_FUNCTIONS})
     with app.app_context():
         code.interact(f"Sheaf shell. At hand: {', '.join(sorted(names))}.", local=names, exitmsg="")
 
@@ -175,6 +188,8 @@ def open_shell() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_tests(arguments: tuple[str, ...]) -> None:
     """Run the tests against a mongod of their own; ARGUMENTS go to pytest."""
+    if importlib.util.find_spec("pytest") is None:
+        raise ProcessError("pytest is missing: run `make test`, or `pip install -r requirements-dev.txt`.")
     sys.exit(subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT))
 
 

@@ -126,6 +126,12 @@ def run(chosen: Settings, prepare: Callable[[], None], announce: Callable[[str],
                 signals.ignore()
 
 
+def is_running(directory: Path) -> bool:
+    """Whether a `runserver` of this data directory is alive."""
+    found = find(directory)
+    return found is not None and found.runner.is_alive()
+
+
 def stop(directory: Path, seconds: float) -> bool:
     """Stop the server of this data directory and what it started; whether there was anything to stop."""
     found = find(directory)
@@ -183,12 +189,6 @@ def build_environment(chosen: Settings) -> dict[str, str]:
     return environment
 
 
-def build_url(chosen: Settings) -> str:
-    """Where a browser on this machine finds the server."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{chosen.port}" if ":" in host else f"http://{host}:{chosen.port}"
-
-
 def _serve(
     chosen: Settings,
     signals: StopSignals,
@@ -198,7 +198,7 @@ def _serve(
 ) -> None:
     prepare, announce = steps
     own = process.identify(os.getpid())
-    running = RunningServer(own, None, build_url(chosen), "flask" if debug else chosen.server)
+    running = RunningServer(own, None, chosen.local_url, "flask" if debug else chosen.server)
     cleanup.callback(_state_path(chosen.data_path).unlink, missing_ok=True)
     _remember(chosen.data_path, running)
     environment = build_environment(chosen)

@@ -7,6 +7,7 @@ The only reader of the environment. `load()` builds `Settings` from a mapping an
 import dataclasses
 import difflib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,13 @@ from typing import Any, cast
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent
+
+# https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
+MAX_DATABASE_BYTES = 63
+NOT_IN_DATABASE_NAMES = frozenset('/\\. "$*<>:|?\0')
+
+# A host, perhaps a port and a path, and nothing that a link, a page or a shell would read as something else.
+PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?(?:/[A-Za-z0-9._~/-]*)?")
 
 
 class SettingsError(Exception):
@@ -145,8 +153,18 @@ class Settings:
         minimum=1,
         maximum=86_400,
     )
+    sign_ups_per_address: int = setting(
+        "SHEAF_SIGN_UPS_PER_ADDRESS",
+        100,
+        "Sign-ups, also refused ones, from one address in an hour before it must wait. Admins may create any number.",
+        minimum=1,
+        maximum=1_000_000,
+    )
     public_url: str = setting(
-        "SHEAF_PUBLIC_URL", "", "Where clients reach the service; links in e-mails begin with it. Empty: host and port."
+        "SHEAF_PUBLIC_URL",
+        "",
+        "Where clients reach the service, `https://api.example.org`; links in e-mails begin with it. Required in "
+        "production with `SHEAF_SMTP_URL`; empty in development: this machine's own address and port.",
     )
     smtp_url: str = setting(
         "SHEAF_SMTP_URL",
@@ -202,6 +220,12 @@ class Settings:
         return frozenset(name.strip() for name in self.open_databases.split(",") if name.strip())
 
     @property
+    def local_url(self) -> str:
+        """Where a browser on this machine finds the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
     def data_path(self) -> Path:
         """The data directory, absolute; relative settings count from the project's folder."""
         return ROOT / self.data_directory
@@ -234,6 +258,7 @@ def load(environ: Mapping[str, str] | None = None, *, env_file: Path | None = RO
     _check_secret(loaded)
     _check_databases(loaded)
     _check_smtp_url(loaded)
+    _check_public_url(loaded)
     return loaded
 
 
@@ -307,14 +332,36 @@ def _check_secret(loaded: Settings) -> None:
 
 def _check_databases(loaded: Settings) -> None:
     kept = {"admin", "config", "local"}
+    _check_database_name("SHEAF_DATABASE", loaded.database)
     if not loaded.database or loaded.database.lower() in kept:
         raise SettingsError(f"SHEAF_DATABASE must name a database of the service's own; got {loaded.database!r}.")
     for name in sorted(loaded.open_database_names):
+        _check_database_name("SHEAF_OPEN_DATABASES", name)
         if name.lower() in {*kept, loaded.database.lower()}:
             raise SettingsError(f"SHEAF_OPEN_DATABASES may not hold {name!r}: it is kept for the system.")
+
+
+def _check_database_name(setting_name: str, name: str) -> None:
+    if len(name.encode()) > MAX_DATABASE_BYTES or not NOT_IN_DATABASE_NAMES.isdisjoint(name):
+        raise SettingsError(
+            f"{setting_name} holds {name!r}, which MongoDB does not take as the name of a database: it has 1 to "
+            f'{MAX_DATABASE_BYTES} bytes and none of / \\ . " $ * < > : | ? or space.'
+        )
 
 
 def _check_smtp_url(loaded: Settings) -> None:
     if loaded.smtp_url and not loaded.smtp_url.startswith(("smtp://", "smtps://")):
         # The value itself may hold a password.
         raise SettingsError("SHEAF_SMTP_URL must begin with smtp:// or smtps://.")
+
+
+def _check_public_url(loaded: Settings) -> None:
+    if loaded.public_url and not PUBLIC_URL.fullmatch(loaded.public_url):
+        raise SettingsError(
+            f"SHEAF_PUBLIC_URL must be http://... or https://..., without a query; got {loaded.public_url!r}."
+        )
+    if loaded.is_production and loaded.smtp_url and not loaded.public_url:
+        raise SettingsError(
+            "SHEAF_PUBLIC_URL is missing: with SHEAF_SMTP_URL production sends e-mails, and their links begin with it. "
+            "Set it to where clients reach the service, for instance https://api.example.org."
+        )

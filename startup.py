@@ -1,6 +1,6 @@
 """What must be true before the first request: the database answers, migrations are applied, somebody is admin.
 
-Used by the commands of manage.py; the web application itself assumes all of it.
+Used by the commands of manage.py and by gunicorn.conf.py; the web application itself assumes all of it.
 """
 
 import secrets
@@ -16,9 +16,9 @@ import database
 import migrations
 import mongod
 import settings
-from errors import Conflict
+from errors import ApiError, Conflict
 from process import ProcessError
-from settings import Settings
+from settings import Settings, SettingsError
 from user.models import create_user, has_admin
 
 # Index builds on a large collection take longer than any request may.
@@ -29,6 +29,9 @@ ATTEMPT_SECONDS = 5
 WAIT_SECONDS = 30
 
 FIRST_ADMIN = "admin"
+
+# What a command tells its user in a sentence, see `describe_failure`.
+FORESEEN = (ApiError, SettingsError, ProcessError, PyMongoError, OSError)
 
 
 def find_database(chosen: Settings) -> str:
@@ -77,9 +80,30 @@ def load_and_open() -> Settings:
 
 def prepare(chosen: Settings, seconds: float) -> str | None:
     """Make the database ready to serve; the new first admin's password when one was made."""
+    migrate(chosen, seconds)
+    return ensure_admin(chosen)
+
+
+def migrate(chosen: Settings, seconds: float) -> None:
+    """Connect this process to the database, as `open_database` does, and apply the pending migrations."""
     open_database(chosen, seconds)
     migrations.apply()
-    return ensure_admin(chosen)
+
+
+def close_database() -> None:
+    """Close this process's connections: it forks now, or waits for others that have their own."""
+    mongoengine.disconnect_all()
+
+
+def describe_failure(failure: Exception) -> str:
+    """What to tell the operator of a failure in FORESEEN, in a sentence."""
+    if isinstance(failure, ApiError):
+        return failure.detail
+    if isinstance(failure, PyMongoError):
+        return f"MongoDB did not do it: {failure}"
+    if isinstance(failure, OSError):
+        return f"{failure.filename or 'The system'}: {failure.strerror or failure}."
+    return str(failure)
 
 
 def ensure_admin(chosen: Settings) -> str | None:

@@ -43,19 +43,24 @@ def add_user(
     roles = ["admin"] if admin else []
     created = accounts.create_user(email=email, username=username, password=password, name=name, roles=roles)
     click.echo(f"Created {'admin' if admin else 'user'} {username or email} (id {created.id}).")
+    show_password(password, generate)
 
 
 def read_password(from_stdin: bool, generate: bool) -> str:
-    """A password from standard input, made up and shown, or asked for twice."""
+    """A password from standard input, made up, or asked for twice."""
     if generate:
-        password = startup.make_password()
-        click.echo(f"Password (shown only once): {password}")
-        return password
+        return startup.make_password()
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise click.UsageError("Nobody is there to be asked: give --password-stdin or --generate.")
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def show_password(password: str, generate: bool) -> None:
+    """Show a password that was made up, once it is in force."""
+    if generate:
+        click.echo(f"Password (shown only once): {password}")
 
 
 def find_user(login: str) -> accounts.User:
@@ -117,5 +122,7 @@ def demote_user(login: str) -> None:
 def change_password(login: str, password_stdin: bool, generate: bool) -> None:
     """Set a new password, which ends all of the account's sessions."""
     found = find_user(login)
-    accounts.set_password(found, read_password(password_stdin, generate))
+    password = read_password(password_stdin, generate)
+    accounts.set_password(found, password)
     click.echo(f"The password of {login} is changed; all its sessions have ended.")
+    show_password(password, generate)

@@ -18,7 +18,7 @@ KEY_HEADERS = ("HTTP_X_API_KEY", "HTTP_API_KEY", "HTTP_APIKEY")
 
 
 def public(view: View) -> View:
-    """Anybody may call this route; credentials are not looked at."""
+    """Anybody may call this route; the guard does not look at credentials, only a view itself may."""
     cast(Any, view).access = "public"
     return view
 

@@ -37,9 +37,10 @@ class Permit:
 
 def decide(principal: Principal, action: Action, database: str, collection: str) -> Permit:
     """What `principal` may do, or Unauthorized, Forbidden or InvalidInput (for a name MongoDB cannot have)."""
-    check_names(database, collection)
+    # First, so that names tell nothing to those who are not signed in.
     if principal.is_anonymous:
         raise Unauthorized("Sign in first: send an access token or an API key.")
+    check_names(database, collection)
     if principal.is_read_only and action != "read":
         raise Forbidden("This API key may only read.")
     is_open = database in config.open_database_names

@@ -17,6 +17,7 @@ from errors import (
     Forbidden,
     InvalidInput,
     RefusedByDatabase,
+    ServerBusy,
     TimeLimitExceeded,
     ValidationFailed,
 )
@@ -28,7 +29,7 @@ blueprint = Blueprint("query", __name__)
 MAX_COUNT = 2**53
 FIND_MEMBERS = ("filter", "sort", "fields", "limit", "skip", "collation", "hint", "let", "comment")
 PIPELINE_MEMBERS = ("let", "collation", "hint", "comment")
-ERRORS = (RefusedByDatabase, TimeLimitExceeded)
+ERRORS = (RefusedByDatabase, ServerBusy, TimeLimitExceeded)
 
 
 @blueprint.post("/<database>/<collection>/_query")

@@ -11,7 +11,7 @@ from document import models, query, schemas
 from document.change import check_document, read_array_filters, read_update
 from document.expression import invalid
 from document.page import Listing
-from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ValidationFailed
+from errors import DuplicateKey, InvalidInput, RefusedByDatabase, ServerBusy, ValidationFailed
 from openapi import describe
 from settings import config
 
@@ -65,7 +65,7 @@ def insert_documents(database: str, collection: str) -> Response:
         "count": schemas.COUNT_KIND,
     },
     answers={200: schemas.PAGE},
-    errors=(RefusedByDatabase,),
+    errors=(RefusedByDatabase, ServerBusy),
 )
 @require("read")
 def list_documents(database: str, collection: str) -> Response:

@@ -4,6 +4,7 @@ A migration is a file `m0002_words.py` with `name`, `dependencies` (the one befo
 `downgrade(db)`. It must be harmless when it runs twice, or in two processes at once: hosts that start together do that.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo_migrate.mongo_migrate import MongoMigrate
 
 import database
-from errors import NotFound
+from errors import Conflict, NotFound
 from settings import config
 
 FOLDER = Path(__file__).resolve().parent
@@ -22,7 +23,7 @@ NAMES = tuple(sorted(path.stem for path in FOLDER.glob("m[0-9]*.py")))
 
 
 def apply() -> list[str]:
-    """Apply what is pending; the names of what was."""
+    """Apply what is pending; the names of what was. Raises Conflict for documents that a unique index cannot admit."""
     waiting = pending()
     if not waiting:
         return []
@@ -31,7 +32,8 @@ def apply() -> list[str]:
     try:
         _migrate().upgrade()
     except DuplicateKeyError:
-        _migrate().upgrade()
+        # Another process was faster; or there are documents that a unique index does not admit, and it fails again.
+        _upgrade_again()
     return waiting
 
 
@@ -55,6 +57,24 @@ def status() -> list[tuple[str, bool]]:
     """Every migration in order, and whether it is applied."""
     applied = _applied()
     return [(name, name in applied) for name in NAMES]
+
+
+def _upgrade_again() -> None:
+    try:
+        _migrate().upgrade()
+    except DuplicateKeyError as failure:
+        raise Conflict(_describe_duplicates(failure)) from failure
+
+
+def _describe_duplicates(failure: DuplicateKeyError) -> str:
+    """Which documents stand in the way of a unique index, and what to do about them."""
+    found = re.search(r"collection: (\S+)", str(failure))
+    where, values = found[1] if found else config.database, (failure.details or {}).get("keyValue", {})
+    what = ", ".join(f"{name} {value!r}" for name, value in values.items()) or "values that must be unique"
+    return (
+        f"In {where} several documents have the same {what}, which must be unique: keep one of them, change or delete "
+        "the others (with mongosh, for instance), then run `python manage.py migrate up`."
+    )
 
 
 def _applied() -> set[str]:

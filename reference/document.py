@@ -6,7 +6,6 @@ A path and its parameters come from the URL map, who may call it from `require` 
 
 import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -60,11 +59,24 @@ PROBLEM = {
 }
 BEARER = {"type": "http", "scheme": "bearer", "description": "The access token from POST /v1/sessions."}
 KEY = {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "A key from POST /v1/keys."}
+# What the groups of routes are for, by the name of their blueprint.
+GROUPS = {
+    "user": "Accounts: sign up, change or delete one's own, confirm an e-mail address, choose a new password. Admins "
+    "look after those of others.",
+    "session": "Sign in, get new tokens before the old ones end, see where one is signed in, and sign out.",
+    "key": "API keys for programs: they act on documents for the user who made them, without a sign-in.",
+    "document": "Store, find, change and delete documents. In open databases each belongs to who created it; all other "
+    "databases are for admins and their keys.",
+    "query": "What a body asks of a collection: long queries, aggregations, counts, distinct values and plans.",
+    "monitor": "For load balancers and whoever operates the service: does it run, and can it serve?",
+    "reference": "This page, and the same for programs.",
+}
 HEADERS: dict[type[ApiError], str] = {
     errors.Unauthorized: "WWW-Authenticate",
     errors.RefreshTokenReused: "WWW-Authenticate",
     errors.MethodNotAllowed: "Allow",
     errors.TooManyRequests: "Retry-After",
+    errors.ServerBusy: "Retry-After",
     errors.DatabaseUnavailable: "Retry-After",
 }
 
@@ -149,7 +161,7 @@ def failures(route: Route) -> list[type[ApiError]]:
     if route.is_api:
         found |= {errors.InvalidInput, errors.DatabaseUnavailable}
     if route.description.body is not None:
-        found |= {errors.InvalidInput, errors.BodyTooLarge, errors.UnsupportedMediaType}
+        found |= {errors.InvalidInput, errors.BodyTooLarge, errors.UnsupportedMediaType, errors.ServerBusy}
     return sorted(found, key=lambda kind: (kind.status, kind.code))
 
 
@@ -160,9 +172,8 @@ def _subclasses(kind: type[ApiError]) -> Iterator[type[ApiError]]:
 
 
 def _tags(app: Flask) -> Iterator[Json]:
-    for name, blueprint in app.blueprints.items():
-        words = inspect.getdoc(sys.modules[blueprint.import_name]) or ""
-        yield {"name": name, "description": words}
+    for name in app.blueprints:
+        yield {"name": name, "description": GROUPS.get(name, "")}
 
 
 def _operation(route: Route, components: Components) -> Json:

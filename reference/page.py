@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
-from reference.schema import REFERENCE, example, shape
+from reference.schema import REFERENCE, examples, shape
 
 Json = Mapping[str, Any]
 
@@ -25,6 +25,13 @@ CONTENT_SECURITY_POLICY = (
 # Stand in for the caller's own values in curl lines.
 EXAMPLE_NAMES = {"database": "app", "collection": "books"}
 EXAMPLE_ID = "655f00aa1b2c3d4e5f607182"
+# What no schema tells: by operation, query parameters and bodies that show what it can do.
+EXAMPLE_QUERIES = {"document.list_documents": {"filter": '{"price": {"$lt": 10}}', "sort": "-price"}}
+EXAMPLE_BODIES: dict[str, list[Any]] = {
+    "document.change_document": [{"$inc": {"price": 1}}, {"subtitle": "A Novel", "price": None}]
+}
+# Stands in the page where the service's address belongs, which each reader may know by another name.
+URL_MARK = "@url@"
 
 
 class Parameter(NamedTuple):
@@ -213,14 +220,18 @@ def _problem(response: Json) -> Problem:
 
 
 def _curl(method: str, path: str, operation: Json, body: Any, content_type: str) -> str:
-    """The command for a shell in which $SHEAF holds the server's address and $TOKEN an access token."""
+    """The commands, one for each form of body, for a shell in which $SHEAF holds the server's address and $TOKEN an
+    access token."""
     path = re.sub(r"\{(\w+)\}", lambda match: EXAMPLE_NAMES.get(match[1], EXAMPLE_ID), path)
-    parts = ["curl"] if method in ("GET", "POST") and (body is not None or method == "GET") else ["curl", "-X", method]
-    parts.append(f'"$SHEAF{path}"')
-    first_line = len(parts)
+    is_default = method == "GET" or (method == "POST" and body is not None)
+    query = EXAMPLE_QUERIES.get(operation["operationId"], {})
+    verb = ("curl" if is_default else f"curl -X {method}") + (" -G" if query else "")
+    lines = [f'{verb} "$SHEAF{path}"']
     if operation["security"]:
-        parts.append('-H "Authorization: Bearer $TOKEN"')
-    if body is not None:
-        parts.append(f"-H {shlex.quote(f'Content-Type: {content_type}')}")
-        parts.append(f"-d {shlex.quote(json.dumps(example(body)))}")
-    return " \\\n  ".join([" ".join(parts[:first_line]), *parts[first_line:]])
+        lines.append('-H "Authorization: Bearer $TOKEN"')
+    lines += [f"--data-urlencode {shlex.quote(f'{name}={value}')}" for name, value in query.items()]
+    if body is None:
+        return " \\\n  ".join(lines)
+    lines.append(f"-H {shlex.quote(f'Content-Type: {content_type}')}")
+    sent = EXAMPLE_BODIES.get(operation["operationId"]) or examples(body)
+    return "\n".join(" \\\n  ".join([*lines, f"-d {shlex.quote(json.dumps(each))}"]) for each in sent)

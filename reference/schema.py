@@ -71,6 +71,13 @@ def shape(schema: Mapping[str, Any]) -> str:
     return str(_type(schema) or "any JSON")
 
 
+def examples(schema: Mapping[str, Any]) -> list[Any]:
+    """A value for each form that fits: one per branch of a `oneOf`, else a single one."""
+    if "oneOf" in schema and not schema.get("examples"):
+        return [example(branch) for branch in _alternatives(schema)]
+    return [example(schema)]
+
+
 def example(schema: Mapping[str, Any], *, name: str = "") -> Any:
     """A value that fits: the schema's own example, constant or default, else one made from its type."""
     given = [schema[keyword] for keyword in ("example", "const", "default") if keyword in schema]

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from access.guard import public
 from openapi import describe
 from reference import document, page
+from settings import PUBLIC_URL, config
 
 blueprint = Blueprint("reference", __name__, template_folder="templates")
 blueprint.add_app_template_filter(page.with_code, "with_code")
@@ -28,9 +29,16 @@ def read_openapi() -> Response:
 @describe(answers={200: None}, content_types=("text/html",))
 def read_reference() -> Response:
     """Describe every route and error for people: one page, without scripts, that loads nothing else."""
-    response = _cacheable(_kept("docs", _render_page), "text/html; charset=utf-8")
+    body = _kept("docs", _render_page).replace(page.URL_MARK.encode(), _find_url().encode())
+    response = _cacheable(body, "text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
     return response
+
+
+def _find_url() -> str:
+    """Where the reader reaches the service, safe in a page and in a shell: the public URL, else the request's own."""
+    asked = request.host_url.rstrip("/")
+    return config.public_url.rstrip("/") or (asked if PUBLIC_URL.fullmatch(asked) else config.local_url)
 
 
 def _kept(name: str, render: Callable[[Flask], bytes]) -> bytes:
@@ -46,7 +54,9 @@ def _render_openapi(app: Flask) -> bytes:
 
 
 def _render_page(app: Flask) -> bytes:
-    return render_template("reference.html", page=page.build(document.build(app)), style=page.STYLE).encode()
+    return render_template(
+        "reference.html", page=page.build(document.build(app)), style=page.STYLE, url=page.URL_MARK
+    ).encode()
 
 
 def _cacheable(body: bytes, content_type: str) -> Response:

@@ -79,6 +79,7 @@ def test_tour_of_the_readme_and_the_quickstart(running: RunServer) -> None:
         '"code":"not_found"',
     ):
         assert expected in printed, printed
+    welcome(shell)
     quickstart(shell)
     queries(shell)
     running.process.terminate()
@@ -87,6 +88,12 @@ def test_tour_of_the_readme_and_the_quickstart(running: RunServer) -> None:
     running.wait_until_ready()
     assert '{"_id":"dune","title":"Dune","price":10.5,' in shell.run(after_restart)
     shell.close()
+
+
+def welcome(shell: Shell) -> None:
+    """The commands that `make run` prints; who tries them may still follow the quickstart."""
+    commands = manage.WELCOME[manage.WELCOME.index("  curl ") :].format(url="http://127.0.0.1:8000")
+    assert '{"inserted_id":{"$oid":"' in shell.run(commands)
 
 
 def quickstart(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -168,3 +169,34 @@ def test_an_account_has_a_limited_number_of_keys(client, ann, monkeypatch, make_
     monkeypatch.setattr(models, "MAX_KEYS_PER_USER", 2)
     make_key(ann), make_key(ann)
     assert_problem(client.post(KEYS, {"name": "x"}, as_=ann), 409, "conflict")
+
+
+def test_keys_made_at_once_do_not_outrun_the_limit(client, ann, mongo, monkeypatch):
+    monkeypatch.setattr(models, "MAX_KEYS_PER_USER", 3)
+    start, answers = threading.Barrier(12), []
+
+    def run():
+        start.wait()
+        answers.append(client.post(KEYS, {"name": "x"}, as_=ann))
+
+    threads = [threading.Thread(target=run) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    made = {answer.json["id"] for answer in answers if answer.status_code == 201}
+    assert len(made) <= 3
+    assert made == {str(each["_id"]) for each in mongo["sheaf"]["keys"].find()}
+
+
+def test_key_made_while_its_session_ends_is_taken_back(client, ann, mongo, monkeypatch):
+    save = models.Key.save
+
+    def end_session_meanwhile(key, **options):
+        mongo["sheaf"]["sessions"].delete_many({})
+        return save(key, **options)
+
+    monkeypatch.setattr(models.Key, "save", end_session_meanwhile)
+    assert_problem(client.post(KEYS, {"name": "x"}, as_=ann), 401, "unauthorized")
+    assert mongo["sheaf"]["keys"].count_documents({}) == 0

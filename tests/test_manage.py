@@ -1,6 +1,9 @@
 """The commands of manage.py that look after the database and its accounts."""
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +15,12 @@ import pytest
 
 import manage
 import migrations
-from settings import ROOT
+import settings
+import startup
+from settings import ROOT, Settings, SettingsError
 from tests.command_line import build_environment, fails_with, run_command
 from tests.mongod_fixture import RunningMongod, find_free_port, start_mongod
+from user import mail
 
 PASSWORD = "correct horse battery staple"
 Environment = dict[str, str]
@@ -89,6 +95,93 @@ def test_wrong_setting_stops_every_command(tmp_path: Path) -> None:
         assert fails_with(run_command(*arguments, environment=environment), "SHEAF_TRHEADS", "SHEAF_THREADS")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SHEAF_DATABASE", "a b", ["'a b'", "space"]),
+        ("SHEAF_DATABASE", "a" * 64, ["63 bytes"]),
+        ("SHEAF_OPEN_DATABASES", "app, my.app", ["'my.app'", "space"]),
+        ("SHEAF_PUBLIC_URL", "api.example.org", ["https://", "'api.example.org'"]),
+        ("SHEAF_PUBLIC_URL", "https://api.example.org/?a=b", ["https://"]),
+        ("SHEAF_PUBLIC_URL", "javascript:alert(1)", ["https://"]),
+    ],
+)
+def test_setting_that_cannot_work_is_refused(name: str, value: str, words: list[str]) -> None:
+    with pytest.raises(SettingsError, match=name) as refused:
+        settings.load({name: value}, env_file=None)
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_production_that_sends_mail_must_know_its_public_url() -> None:
+    production = {"SHEAF_ENV": "production", "SECRET_KEY": "s" * 32, "SHEAF_SMTP_URL": "smtp://mail.example:25"}
+    with pytest.raises(SettingsError, match="SHEAF_PUBLIC_URL is missing"):
+        settings.load(production, env_file=None)
+    for url in ("https://api.example.org", "http://127.0.0.1:8000/base/", "http://[::1]:8000"):
+        assert settings.load({**production, "SHEAF_PUBLIC_URL": url}, env_file=None).public_url == url
+    assert settings.load({**production, "SHEAF_ENV": "development"}, env_file=None).public_url == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000"), ("sheaf.local", "http://sheaf.local:8000")],
+)
+def test_links_in_mails_lead_to_an_address_that_can_be_opened(config: Settings, host: str, url: str) -> None:
+    config.host, config.port, config.public_url = host, 8000, ""
+    assert mail.link("verify", "t") == f"{url}/v1/users/verify#token=t"
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Path:
+    """The folder of somebody who has not installed what manage.py needs."""
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    return tmp_path
+
+
+def run_without_packages(python: str | Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # -S: without site-packages.
+    command = [python, "-S", "manage.py", *arguments]
+    return subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_missing_packages_are_told_in_a_sentence(newcomer: Path) -> None:
+    result = run_without_packages(sys.executable, newcomer, "status")
+    assert fails_with(result, "'click' is missing", "make run", "pip install -r requirements.txt")
+
+
+def test_commands_use_the_environment_that_make_run_has_made(newcomer: Path) -> None:
+    python = newcomer / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho made by make: $@\n")
+    python.chmod(0o755)
+    result = run_without_packages(sys.executable, newcomer, "user", "add", "--admin")
+    assert result.stdout == "made by make: manage.py user add --admin\n"
+
+
+def test_environment_that_lacks_packages_too_is_told_in_a_sentence(newcomer: Path) -> None:
+    python = newcomer / ".venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", newcomer / ".venv"], check=True)
+    for started in (python, sys.executable):
+        assert fails_with(run_without_packages(started, newcomer, "status"), "is missing", "make run")
+
+
+def test_tests_without_pytest_say_how_to_get_it(tmp_path: Path) -> None:
+    hidden = (
+        "import sys, importlib.util as u, runpy; find = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'pytest' else find(name, *a); "
+        "sys.argv = ['manage.py', 'test']; runpy.run_path('manage.py', run_name='__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", hidden],
+        cwd=ROOT,
+        env=build_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert fails_with(result, "pytest", "make test", "requirements-dev.txt")
+
+
 def test_commands_find_the_running_local_mongod(tmp_path: Path) -> None:
     environment = build_environment(tmp_path)
     assert run_command("mongod", "start", environment=environment).returncode == 0
@@ -149,6 +242,17 @@ def test_two_processes_may_migrate_at_once(environment: Environment) -> None:
     assert listed.count("applied") == len(migrations.NAMES)
 
 
+def test_duplicates_that_a_migration_meets_are_named(mongod: RunningMongod, environment: Environment) -> None:
+    name = environment["SHEAF_DATABASE"]
+    with pymongo.MongoClient[dict[str, Any]](mongod.uri) as client:
+        client[name].users.insert_many([{"username_key": "ada"}, {"username_key": "ada"}])
+        result = run_command("migrate", "up", environment=environment)
+        assert fails_with(result, f"{name}.users", "username_key 'ada'", "keep one", "manage.py migrate up")
+        assert "E11000" not in result.stderr
+        client[name].users.delete_one({})
+    assert run_command("migrate", "up", environment=environment).returncode == 0
+
+
 def test_unknown_migration_is_named(environment: Environment) -> None:
     assert fails_with(run_command("migrate", "down", "m9999_x", environment=environment), "m9999_x", "migrate status")
 
@@ -166,9 +270,15 @@ def test_user_is_added_listed_promoted_demoted_disabled_and_enabled(environment:
 def test_admin_is_added_with_a_password_that_is_made_up(environment: Environment) -> None:
     result = run_command("user", "add", "--admin", "--username", "root", "--generate", environment=environment)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"Password \(shown only once\): \S{12,}", result.stdout)
-    assert "Created admin root" in result.stdout
+    assert re.fullmatch(r"Created admin root .*\nPassword \(shown only once\): \S{12,}\n", result.stdout)
     assert " admin " in list_users(environment)
+
+
+def test_no_password_is_shown_for_an_account_that_was_not_made(environment: Environment) -> None:
+    add_user("ada", environment)
+    result = run_command("user", "add", "--username", "ada", "--generate", environment=environment)
+    assert fails_with(result)
+    assert result.stdout == ""
 
 
 def test_same_name_in_other_case_is_refused(environment: Environment) -> None:
@@ -176,7 +286,7 @@ def test_same_name_in_other_case_is_refused(environment: Environment) -> None:
     result = run_command(
         "user", "add", "--username", "aDA", "--password-stdin", environment=environment, stdin=PASSWORD
     )
-    assert fails_with(result)
+    assert result.stderr == "Error: This username is taken.\n"
 
 
 def test_weak_password_is_refused(environment: Environment) -> None:
@@ -213,11 +323,22 @@ def test_routes_are_listed_without_a_database(tmp_path: Path) -> None:
 
 def test_shell_has_application_client_and_models_at_hand(environment: Environment) -> None:
     add_user("ada", environment)
-    lines = ["print(app.name, client.server_info()['ok'])", "print(User.objects.count(), 'user')", ""]
-    result = run_command("shell", environment=environment, stdin="\n".join(lines))
+    lines = [
+        "print(app.name, client.server_info()['ok'])",
+        "print(User.objects.count(), Session.objects.count(), Key.objects.count(), find_user('ada').username)",
+        "print('limit', client.options.timeout)",
+        "print('others', 're' in dir(), 'ClassVar' in dir())",
+    ]
+    result = run_command("shell", environment=environment, stdin="\n".join([*lines, ""]))
     assert result.returncode == 0, result.stderr
     assert "sheaf 1.0" in result.stdout
-    assert "1 user" in result.stdout
+    assert "1 0 0 ada" in result.stdout
+    assert f"limit {startup.COMMAND_SECONDS}" in result.stdout
+    assert "others False False" in result.stdout
+
+
+def test_stop_promises_nothing_to_requests_when_nothing_runs(tmp_path: Path) -> None:
+    assert run_command("stop", environment=build_environment(tmp_path)).stdout == "Nothing was running.\n"
 
 
 def test_test_command_hands_its_arguments_to_pytest(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import errors
 from application import BLUEPRINTS
 from reference import document, page
-from reference.schema import Components, example, shape
+from reference.schema import Components, examples, shape
+from settings import Settings
 from tests.conftest import PASSWORD, Actor, Answer, Client
 
 
@@ -56,17 +57,18 @@ def test_operations_are_told_apart_and_described(spec: dict[str, Any]) -> None:
     assert list(tags) == [blueprint.name for blueprint, _ in BLUEPRINTS]
     assert all(tags.values())
     for operation in found:
-        assert operation["summary"].endswith((".", "...")) or operation["summary"]
+        assert re.fullmatch(r"[A-Z].*\.", operation["summary"]), f"{operation['operationId']}: not a sentence"
         assert operation["tags"][0] in tags
 
 
-def test_security_follows_from_the_decorator(spec: dict[str, Any]) -> None:
+def test_security_follows_from_the_decorator(app: Flask, spec: dict[str, Any]) -> None:
+    refusing = {one.endpoint for one in document.routes(app) for kind in one.description.errors if kind.status == 403}
     for method, path, operation in operations(spec):
         schemes = {name for choice in operation["security"] for name in choice}
         responses = operation["responses"]
         if operation["x-access"] == "public":
             assert not schemes, f"{method} {path}"
-            assert "403" not in responses or responses["403"]
+            assert ("403" in responses) == (operation["operationId"] in refusing), f"{method} {path}"
             continue
         assert {"401", "403"} <= responses.keys(), f"{method} {path}"
         assert schemes == ({"bearer", "key"} if path.startswith("/v1/db/") else {"bearer"})
@@ -245,6 +247,52 @@ def test_page_names_a_command_for_every_operation(reference: Reader, client: Cli
     assert client.get("/docs").text.count("<code>curl ") == reference.elements.count("article")
 
 
+@pytest.mark.parametrize(
+    ("host", "public_url", "shown"),
+    [
+        ("sheaf.test:8443", "", "http://sheaf.test:8443"),
+        ("sheaf.test", "https://api.sheaf.test/", "https://api.sheaf.test"),
+        ("a$(reboot)", "", "http://127.0.0.1:8000"),
+        ("<b>", "", "http://127.0.0.1:8000"),
+    ],
+)
+def test_examples_are_for_the_address_the_reader_uses(
+    client: Client, config: Settings, host: str, public_url: str, shown: str
+) -> None:
+    config.public_url, config.host, config.port = public_url, "0.0.0.0", 8000
+    text = client.get("/docs", headers={"Host": host}).text
+    assert f"SHEAF={shown}\n" in text
+    assert page.URL_MARK not in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "parts"),
+    [
+        ("document.list_documents", ["-G", "--data-urlencode 'filter={", "$lt", "sort=-price"]),
+        ("document.change_document", ['{"$inc": {"price": 1}}', '"price": null']),
+        ("user.reset_password", ['"token": ', '"login": ']),
+        ("document.insert_documents", ["-d '{", "-d '[{"]),
+    ],
+)
+def test_examples_show_what_an_operation_can_do(app: Flask, operation: str, parts: list[str]) -> None:
+    shown = {one.id: one.curl for section in page.build(document.build(app)).sections for one in section.operations}
+    assert [part for part in parts if part not in shown[operation]] == []
+
+
+def test_examples_are_for_operations_that_exist(app: Flask) -> None:
+    known = {route.endpoint: route for route in document.routes(app)}
+    for operation, query in page.EXAMPLE_QUERIES.items():
+        assert query.keys() <= known[operation].description.query.keys()
+    for operation, bodies in page.EXAMPLE_BODIES.items():
+        for body in bodies:
+            Draft202012Validator(known[operation].description.body or False).validate(body)
+
+
+def test_groups_are_described_for_users(spec: dict[str, Any]) -> None:
+    for tag in spec["tags"]:
+        assert not re.search(r"HTTP for|`/v1/", tag["description"]), tag["name"]
+
+
 def test_words_of_docstrings_cannot_become_markup() -> None:
     assert page.with_code("a <b> & `<i>` c") == "a &lt;b&gt; &amp; <code>&lt;i&gt;</code> c"
 
@@ -296,5 +344,5 @@ def test_examples_of_bodies_fit_their_schemas(app: Flask) -> None:
     """Curl lines show them; a pattern cannot be guessed, so a schema that has one says an example or is optional."""
     for route in document.routes(app):
         if route.description.body is not None:
-            value = example(route.description.body)
-            Draft202012Validator(route.description.body).validate(value)
+            for value in examples(route.description.body):
+                Draft202012Validator(route.description.body).validate(value)

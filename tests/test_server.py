@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -355,20 +356,64 @@ def test_line_of_the_procfile_serves_on_every_address(mongod: RunningMongod, tmp
         assert running.wait(30) == 0
 
 
-def test_gunicorn_serves_by_itself(mongod: RunningMongod, tmp_path: Path) -> None:
-    environment = build_environment(tmp_path, MONGODB_URI=mongod.uri, SECRET_KEY=SECRET)
-    url = f"http://127.0.0.1:{environment['PORT']}"
-    command = [sys.executable, "-m", "gunicorn", "application:create_app()"]
-    running = subprocess.Popen(command, cwd=ROOT, env=environment)
+@pytest.fixture
+def run_gunicorn() -> Iterator[Callable[[dict[str, str]], str]]:
+    """Starts gunicorn by itself, and answers its URL once it serves."""
+    started: list[subprocess.Popen[bytes]] = []
 
-    def is_healthy() -> bool:
-        try:
-            return requests.get(f"{url}/health", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+    def run(environment: dict[str, str]) -> str:
+        url = f"http://127.0.0.1:{environment['PORT']}"
+        command = [sys.executable, "-m", "gunicorn", "application:create_app()"]
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+        assert process.wait_until(lambda: is_healthy(url), 20)
+        return url
 
+    yield run
+    for each in started:
+        each.terminate()
+        assert each.wait(30) == 0
+
+
+def is_healthy(url: str) -> bool:
     try:
-        assert process.wait_until(is_healthy, 20)
+        return requests.get(f"{url}/health", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def test_gunicorn_by_itself_migrates_before_it_serves(
+    mongod: RunningMongod, tmp_path: Path, run_gunicorn: Callable[[dict[str, str]], str]
+) -> None:
+    environment = build_environment(
+        tmp_path, MONGODB_URI=mongod.uri, SECRET_KEY=SECRET, SHEAF_DATABASE=f"g{find_free_port()}"
+    )
+    url = run_gunicorn(environment)
+    assert requests.get(f"{url}/ready", timeout=10).status_code == 200
+    account = {"username": "ada", "password": "nine-green-lanterns"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: requests.post(f"{url}/v1/users", json=account, timeout=20), range(4)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[0] == 201
+    assert 201 not in statuses[1:]
+
+
+def test_gunicorn_by_itself_finds_the_local_mongod(
+    tmp_path: Path, run_gunicorn: Callable[[dict[str, str]], str]
+) -> None:
+    environment = build_environment(tmp_path)
+    assert run_command("mongod", "start", environment=environment).returncode == 0
+    try:
+        url = run_gunicorn(environment)
+        assert requests.get(f"{url}/ready", timeout=10).status_code == 200
     finally:
-        running.terminate()
-        assert running.wait(30) == 0
+        run_command("mongod", "stop", environment=environment)
+
+
+@pytest.mark.parametrize("names_a_database", [True, False])
+def test_gunicorn_by_itself_says_in_a_sentence_why_it_does_not_start(names_a_database: bool, tmp_path: Path) -> None:
+    uri = "mongodb://u:pass:w/rd@host" if names_a_database else ""
+    environment = build_environment(tmp_path, MONGODB_URI=uri, SHEAF_ENV="development")
+    command = [sys.executable, "-m", "gunicorn", "application:create_app()"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=50)
+    assert fails_with(result, "MONGODB_URI")
+    assert "pass:w" not in result.stderr

@@ -194,3 +194,39 @@ def test_sessions_remember_from_where(client, ann):
     assert answer.status_code == 201
     newest = session.list_sessions(ObjectId(ann.id))[0]
     assert (newest.address, newest.user_agent) == ("192.0.2.7", "x" * 300)
+
+
+def test_sign_in_beyond_the_limit_ends_the_oldest_session(client, ann, bob, monkeypatch):
+    monkeypatch.setattr(session, "MAX_SESSIONS_PER_USER", 3)
+    newer = [sign_in(client, "ann") for _ in range(2)]
+    assert client.get(ME, as_=ann).status_code == 200
+    newer.append(sign_in(client, "ann"))
+    assert_problem(client.get(ME, as_=ann), 401, "unauthorized")
+    listed = client.get(SESSIONS, as_=newer[0]).json["sessions"]
+    assert [each["id"] for each in listed] == [each.session_id for each in reversed(newer)]
+    assert client.get(ME, as_=bob).status_code == 200
+
+
+def test_sign_ins_at_once_leave_no_more_sessions_than_allowed(client, ann, mongo, monkeypatch):
+    monkeypatch.setattr(session, "MAX_SESSIONS_PER_USER", 3)
+    start = threading.Barrier(5)
+
+    def run():
+        start.wait()
+        session.sign_in("ann", PASSWORD, address="192.0.2.1", user_agent="")
+
+    threads = [threading.Thread(target=run) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Fewer are possible: each sign-in keeps its own, and may end one that another counted on.
+    assert 1 <= mongo["sheaf"]["sessions"].count_documents({}) <= 3
+
+
+def test_list_of_sessions_is_bounded(client, ann, mongo):
+    stored = mongo["sheaf"]["sessions"].find_one()
+    mongo["sheaf"]["sessions"].insert_many([{**stored, "_id": ObjectId()} for _ in range(150)])
+    assert len(client.get(SESSIONS, as_=ann).json["sessions"]) == 100
+    sign_in(client, "ann")
+    assert mongo["sheaf"]["sessions"].count_documents({}) == 100

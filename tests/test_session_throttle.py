@@ -4,7 +4,10 @@ import threading
 
 import pytest
 
-from tests.conftest import PASSWORD, assert_problem, sign_in
+import database
+import settings
+from application import create_app
+from tests.conftest import PASSWORD, Client, assert_problem, settings_for, sign_in
 from user import throttle
 
 SESSIONS = "/v1/sessions"
@@ -141,3 +144,49 @@ def test_forwarded_address_is_believed_only_from_trusted_proxies(client, ann, li
         body = {"login": "ann", "password": WRONG}
         client.post(SESSIONS, body, headers={"X-Forwarded-For": f"203.0.113.{number}"}, address="192.0.2.1")
     assert_problem(attempt(client), 429, "too_many_requests")
+
+
+@pytest.fixture
+def behind(app, running_mongod):
+    """Makes a client of an application behind so many proxies; the suite's own application is back afterwards."""
+
+    def make(proxies):
+        chosen = settings_for(running_mongod.uri, trusted_proxies=proxies, failures_per_account=3)
+        return Client(create_app(chosen))
+
+    yield make
+    settings.use(app.config["CHOSEN"])
+    database.connect(app)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address"),
+    [
+        (0, "203.0.113.1, 203.0.113.2", "192.0.2.1"),
+        (1, "203.0.113.1, 203.0.113.2", "203.0.113.2"),
+        (1, "203.0.113.1", "203.0.113.1"),
+        (1, None, "192.0.2.1"),
+        (2, "203.0.113.0, 203.0.113.1, 203.0.113.2", "203.0.113.1"),
+        (2, "203.0.113.2", "192.0.2.1"),
+    ],
+)
+def test_address_is_what_the_last_trusted_proxy_says(behind, ann, proxies, forwarded, address):
+    """Whoever is further left in X-Forwarded-For was named by somebody whom nobody trusts."""
+    client = behind(proxies)
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    signed_in = sign_in(client, "ann", headers=headers, address="192.0.2.1")
+    (seen,) = [one for one in client.get(SESSIONS, as_=signed_in).json["sessions"] if one["current"]]
+    assert seen["address"] == address
+
+
+def test_failures_behind_a_proxy_count_for_the_address_it_names(behind, ann):
+    client = behind(1)
+
+    def fail(forwarded):
+        body = {"login": "ann", "password": WRONG}
+        return client.post(SESSIONS, body, headers={"X-Forwarded-For": forwarded}, address="192.0.2.1")
+
+    for number in range(3):
+        assert_problem(fail(f"198.51.100.{number}, 203.0.113.1"), 401, "unauthorized")
+    assert_problem(fail("198.51.100.9, 203.0.113.1"), 429, "too_many_requests")
+    assert_problem(fail("198.51.100.0, 203.0.113.2"), 401, "unauthorized")

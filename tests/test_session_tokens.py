@@ -51,7 +51,7 @@ def forged(ann):
         yield f"for {use}", jwt.encode({**claims, "use": use}, SECRET_KEY, "HS256")
     yield "session of nobody", jwt.encode({**claims, "sid": "65a000000000000000000001"}, SECRET_KEY, "HS256")
     yield "session of another", jwt.encode({**claims, "sub": "65a000000000000000000001"}, SECRET_KEY, "HS256")
-    yield "deeply nested header", base64.urlsafe_b64encode(b"[" * 6000).rstrip(b"=").decode() + ".e30.x"
+    yield "deeply nested header", base64.urlsafe_b64encode(b"[" * 6000).rstrip(b"=").decode() + f".e30.{'A' * 43}"
     yield "long", "a" * 20_000
     yield "not ASCII", "ü.ö.ä"
     yield "token of a key's hash", "0" * 64
@@ -64,6 +64,39 @@ def test_forged_tokens_are_401_with_a_sentence(client, ann):
         assert_problem(answer, 401, "unauthorized")
         assert token == "" or token not in answer.text, what
     assert client.get(ME, as_=ann).status_code == 200
+
+
+def respelled(token):
+    """The same token in other words: what lenient readers of base64 take for the same bytes."""
+    header, payload, signature = token.split(".")
+    yield token + "="
+    yield token + "=="
+    yield f"{header}=.{payload}.{signature}"
+    yield f"{header}.{payload}==.{signature}"
+    yield f"{header}.{payload}.{signature[:5]}!{signature[5:]}"
+    yield f"{header}.{payload}.{signature[:5]} {signature[5:]}"
+    yield f"{header}.{payload}.{signature[:5]}\t{signature[5:]}"
+    yield f"{header}.{payload}.{signature[:-1]}{chr(ord(signature[-1]) + 1)}"  # two bits that no byte has
+    yield f"{token}."
+    yield f"{token}.{signature}"
+
+
+def test_other_spellings_of_a_token_are_401_and_not_kept(client, ann):
+    assert client.get(ME, as_=ann).status_code == 200
+    kept = len(principal_cache.of_tokens)
+    for token in respelled(ann.token):
+        assert_problem(client.get(ME, headers={"Authorization": f"Bearer {token}"}), 401, "unauthorized")
+    assert len(principal_cache.of_tokens) == kept
+    for token in respelled(ann.refresh_token):
+        assert_problem(refresh(client, token), 401, "unauthorized")
+    assert refresh(client, ann.refresh_token).status_code == 200
+
+
+def test_every_token_given_out_is_spelled_as_it_has_to_be(client, ann):
+    now = int(time.time())
+    for number in range(200):
+        token = tokens.issue("verify", ObjectId(), now + 100 + number, email="zoe@sheaf.test")
+        assert tokens.read(token, "verify", required=("email",))
 
 
 def test_bad_token_is_not_rescued_by_another_credential(client, ann, make_key):

@@ -5,8 +5,9 @@ import time
 
 import jwt
 import pytest
+from pymongo.errors import AutoReconnect
 
-from tests.conftest import PASSWORD, SECRET_KEY, assert_problem, sign_in, wait_until
+from tests.conftest import PASSWORD, SECRET_KEY, Actor, assert_problem, sign_in, wait_until
 from user import mail, models, throttle
 
 USERS = "/v1/users"
@@ -125,16 +126,79 @@ def test_weak_new_password_is_400_and_the_link_stays_good(client, ann, outbox):
     assert client.post(RESET, {"token": token, "password": NEW_PASSWORD}).status_code == 204
 
 
-def test_reset_of_an_unconfirmed_account_ends_its_keys_too(client, ann, make_key, mongo, outbox):
-    """Somebody may have signed up with another's address and made a key to stay in."""
-    key = make_key(ann)
-    token = ask_reset(client, outbox)
-    client.post(RESET, {"token": token, "password": NEW_PASSWORD})
-    assert_problem(client.get("/v1/db/app/items", as_=key), 401, "unauthorized")
-    key = make_key(ann)
-    token = ask_reset(client, outbox)
-    client.post(RESET, {"token": token, "password": "another word 99"})
+@pytest.mark.parametrize("was_confirmed", [False, True])
+def test_reset_ends_keys_and_sessions_whether_or_not_the_address_was_confirmed(
+    client, ann, make_key, mongo, outbox, was_confirmed
+):
+    """Somebody may have signed up with another's address, and made a key to stay in after the other confirmed it."""
+    key, others_key = make_key(ann), make_key(sign_in(client, "ann"))
+    mongo["sheaf"]["users"].update_one({}, {"$set": {"email_verified": was_confirmed}})
     assert client.get("/v1/db/app/items", as_=key).status_code == 200
+    client.post(RESET, {"token": ask_reset(client, outbox), "password": NEW_PASSWORD})
+    for actor in (key, others_key, ann):
+        assert_problem(client.get("/v1/db/app/items", as_=actor), 401, "unauthorized")
+    assert [mongo["sheaf"][name].count_documents({}) for name in ("keys", "sessions")] == [0, 0]
+
+
+def test_reset_leaves_the_keys_and_sessions_of_others(client, ann, bob, make_key, outbox):
+    key = make_key(bob)
+    client.post(RESET, {"token": ask_reset(client, outbox), "password": NEW_PASSWORD})
+    for actor in (bob, key):
+        assert client.get("/v1/db/app/items", as_=actor).status_code == 200
+
+
+def test_reset_that_fails_halfway_has_ended_keys_and_sessions_before_it_changed_the_account(
+    client, ann, make_key, mongo, outbox, monkeypatch
+):
+    key, token = make_key(ann), ask_reset(client, outbox)
+    before = mongo["sheaf"]["users"].find_one()
+
+    def fail(*_, **__):
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(models.User, "save", fail)
+    body = {"token": token, "password": NEW_PASSWORD}
+    assert_problem(client.post(RESET, body), 503, "database_unavailable")
+    for actor in (ann, key):
+        assert_problem(client.get("/v1/db/app/items", as_=actor), 401, "unauthorized")
+    assert mongo["sheaf"]["users"].find_one() == before
+    monkeypatch.undo()
+    assert client.post(RESET, body).status_code == 204
+
+
+def test_session_and_key_made_in_the_middle_of_a_reset_end_too(client, ann, make_key, mongo, outbox, monkeypatch):
+    token, save = ask_reset(client, outbox), models.User.save
+    made: list[Actor] = []
+
+    def save_meanwhile(user, *arguments, **options):
+        if not made:
+            thief = sign_in(client, "ann")
+            made.extend([thief, make_key(thief)])
+        return save(user, *arguments, **options)
+
+    monkeypatch.setattr(models.User, "save", save_meanwhile)
+    assert client.post(RESET, {"token": token, "password": NEW_PASSWORD}).status_code == 204
+    for actor in made:
+        assert_problem(client.get("/v1/db/app/items", as_=actor), 401, "unauthorized")
+
+
+def test_reset_confirms_no_address_that_came_meanwhile(client, ann, mongo, outbox, monkeypatch):
+    token, recover = ask_reset(client, outbox), models.recover
+
+    def change_meanwhile(user, password):
+        mongo["sheaf"]["users"].update_one({}, {"$set": {"email": "v@sheaf.test", "email_key": "v@sheaf.test"}})
+        recover(user, password)
+
+    monkeypatch.setattr(models, "recover", change_meanwhile)
+    assert_problem(client.post(RESET, {"token": token, "password": NEW_PASSWORD}), 409, "conflict")
+    assert mongo["sheaf"]["users"].find_one()["email_verified"] is False
+
+
+def test_refused_new_password_ends_nothing(client, ann, make_key, outbox):
+    key = make_key(ann)
+    assert client.post(RESET, {"token": ask_reset(client, outbox), "password": "short"}).status_code == 400
+    for actor in (ann, key):
+        assert client.get("/v1/db/app/items", as_=actor).status_code == 200
 
 
 def test_disabled_account_is_not_recovered(client, ann, mongo, outbox):
@@ -218,6 +282,30 @@ def test_mails_are_limited_per_account_and_address_known_or_not(client, ann, out
     monkeypatch.setattr(throttle, "MAILS_PER_HOUR_FROM_ADDRESS", 1)
     assert client.post(RESET, {"login": "one"}, address="192.0.2.2").status_code == 202
     assert_problem(client.post(RESET, {"login": "two"}, address="192.0.2.2"), 429, "too_many_requests")
+
+
+@pytest.mark.parametrize(
+    "spell", [lambda number: " " * number + "ann@sheaf.test", lambda number: "ann" + "\t" * number]
+)
+def test_spellings_of_a_login_get_no_mails_beyond_the_limit(client, ann, outbox, spell):
+    statuses = [client.post(RESET, {"login": spell(number)}).status_code for number in range(8)]
+    wait_until_sent()
+    assert statuses == [202] * throttle.MAILS_PER_HOUR_TO_ACCOUNT + [429] * (8 - throttle.MAILS_PER_HOUR_TO_ACCOUNT)
+    assert len(outbox) == throttle.MAILS_PER_HOUR_TO_ACCOUNT
+
+
+def test_names_of_one_account_share_its_mails(client, ann, outbox):
+    for login in ("ann", "ann@sheaf.test", ann.id):
+        for _ in range(throttle.MAILS_PER_HOUR_TO_ACCOUNT - 1):
+            assert client.post(RESET, {"login": login}).status_code == 202
+    wait_until_sent()
+    assert len(outbox) == throttle.MAILS_PER_HOUR_TO_ACCOUNT
+
+
+def test_spellings_of_an_address_to_confirm_count_together(client, ann, outbox):
+    for email in ("ann@sheaf.test", "ANN@sheaf.test", "ann@SHEAF.test", "Ann@Sheaf.Test", "aNN@sheaf.test"):
+        assert client.post(VERIFY, {"email": email}).status_code == 202
+    assert_problem(client.post(VERIFY, {"email": "anN@sheaf.test"}), 429, "too_many_requests")
 
 
 @pytest.mark.parametrize(("path", "body"), [(VERIFY, {"email": "ann@sheaf.test"}), (RESET, {"login": "ann"})])

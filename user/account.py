@@ -6,23 +6,27 @@ from bson import ObjectId
 
 from errors import Forbidden
 from settings import config
-from user import models, recovery
+from user import models, recovery, throttle
 from user.identity import invalid
 from user.models import User
 from user.principal import Principal
 from user.session import check_password
 
 
-def sign_up(sent: dict[str, Any], asking: Principal) -> User:
-    """A new account, its confirmation e-mail under way. Raises Forbidden where sign-up is closed and no admin asks."""
+def sign_up(sent: dict[str, Any], asking: Principal, address: str) -> User:
+    """A new account, its confirmation e-mail under way.
+
+    Raises Forbidden where sign-up is closed and no admin asks, TooManyRequests before any work.
+    """
     is_admin = asking.kind == "user" and asking.is_admin
     if config.sign_up == "closed" and not is_admin:
         raise Forbidden("Sign-up is closed here: ask an admin for an account.")
     if not is_admin:
+        throttle.admit_sign_up(address)
         _require_email(sent.get("email"))
     names = {name: sent.get(name) for name in ("email", "username", "name")}
     user = models.create_user(**names, password=sent["password"])
-    recovery.send_confirmation(user)
+    recovery.send_confirmation(user, None if is_admin else address)
     return user
 
 
@@ -31,15 +35,18 @@ def change_own(user: User, changes: dict[str, Any], address: str) -> User:
     if "email" in changes:
         _require_email(changes["email"])
         _prove(user, changes.get("current_password"), "current_password", address)
-    return change(user, {name: value for name, value in changes.items() if name != "current_password"})
+    return change(user, {name: value for name, value in changes.items() if name != "current_password"}, address)
 
 
-def change(user: User, changes: dict[str, Any]) -> User:
-    """The account, changed; with a new e-mail address, its confirmation is under way."""
+def change(user: User, changes: dict[str, Any], address: str | None = None) -> User:
+    """The account, changed; with a new e-mail address, its confirmation is under way.
+
+    `address` is from where it was asked, None for an admin, who may have any number of e-mails sent.
+    """
     email_before = user.email
     models.change_user(user, changes)
     if user.email != email_before:
-        recovery.send_confirmation(user)
+        recovery.send_confirmation(user, address)
     return user
 
 

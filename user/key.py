@@ -10,8 +10,8 @@ from bson import ObjectId
 from mongoengine import BooleanField, DateTimeField, ObjectIdField, StringField
 
 import database
-from errors import Conflict, NotFound
-from user import identity, principal_cache
+from errors import ApiError, Conflict, NotFound, Unauthorized
+from user import identity, principal_cache, session
 from user.identity import invalid
 from user.models import to_text
 
@@ -46,17 +46,31 @@ class Key(database.db.Document):  # type: ignore[misc]
 
 
 def create_key(
-    user_id: ObjectId, *, name: object, read_only: object = False, expires_at: object = None
+    user_id: ObjectId,
+    *,
+    name: object,
+    read_only: object = False,
+    expires_at: object = None,
+    session_id: ObjectId | None = None,
 ) -> tuple[Key, str]:
-    """A new key of this user, and its text, which nobody can read again."""
+    """A new key of this user, and its text, which nobody can read again.
+
+    Raises Conflict for one too many, and Unauthorized when the session that asks, if one does, has ended meanwhile.
+    """
     text = "sheaf_" + secrets.token_urlsafe(32)
     key = Key(user=user_id, name=identity.clean_name(name), key_hash=hash_key(text), prefix=text[:VISIBLE_CHARACTERS])
     if not isinstance(read_only, bool):
         raise invalid("read_only", "must be true or false")
     key.read_only, key.expires_at, key.created_at = read_only, _clean_expiry(expires_at), datetime.now(UTC)
-    if Key.objects(user=user_id).count() >= MAX_KEYS_PER_USER:
-        raise Conflict(f"An account may have {MAX_KEYS_PER_USER} keys; delete one first.")
+    _refuse_more_than(MAX_KEYS_PER_USER - 1, user_id)
     key.save(force_insert=True)
+    try:
+        # Of keys made at once, the last one sees all others.
+        _refuse_more_than(MAX_KEYS_PER_USER, user_id)
+        _require_session(session_id)
+    except ApiError:
+        key.delete()
+        raise
     return key, text
 
 
@@ -92,6 +106,17 @@ def revoke_key(key_id: str, user_id: ObjectId) -> None:
 def hash_key(text: str) -> str:
     """What is stored of a key. It holds 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_more_than(count: int, user_id: ObjectId) -> None:
+    if Key.objects(user=user_id).count() > count:
+        raise Conflict(f"An account may have {MAX_KEYS_PER_USER} keys; delete one first.")
+
+
+def _require_session(session_id: ObjectId | None) -> None:
+    """Unauthorized when the session has ended: a reset of the password must not miss a key made just then."""
+    if session_id is not None and session.find_session(session_id) is None:
+        raise Unauthorized("The session has ended; sign in again.")
 
 
 def _read_id(text: str) -> ObjectId:

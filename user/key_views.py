@@ -29,7 +29,7 @@ def create_key() -> Response:
     Send it as `X-Api-Key`. `read_only` keys may only read; after `expires_at` a key is worthless.
     """
     sent = wire.read_object(required=("name",), optional=("read_only", "expires_at"))
-    created, text = key.create_key(caller.user_id(), **sent)
+    created, text = key.create_key(caller.user_id(), **sent, session_id=caller.session_id())
     return wire.reply({**created.to_answer(), "key": text}, 201)
 
 

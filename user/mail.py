@@ -51,7 +51,7 @@ def put(task: Callable[[str], None], name: str) -> None:
 
 def link(page: str, token: str) -> str:
     """The address of a page of `/v1/users` with a token, in the part of a URL that is never sent or logged."""
-    base = config.public_url.rstrip("/") or f"http://{config.host}:{config.port}"
+    base = config.public_url.rstrip("/") or config.local_url
     return f"{base}/v1/users/{page}#token={token}"
 
 

@@ -73,11 +73,14 @@ def create_user(
     """A new account. Raises InvalidInput for a bad value and Conflict for a taken e-mail address or username."""
     user = User(roles=_clean_roles(roles or []))
     _set_names(user, {"email": email, "username": username, "name": name})
-    _set_password(user, password)
+    accepted = _check_password(user, password)
+    # Hashing is dear. Of two who take the name at once, both get past this, and the unique index lets in one.
+    _refuse_taken_names(user)
+    _hash_password(user, accepted)
     try:
         user.save(force_insert=True)
     except NotUniqueError as failure:
-        raise _taken(failure) from failure
+        raise _taken(_find_taken(failure)) from failure
     return user
 
 
@@ -144,20 +147,24 @@ def set_password(user: User, password: object, *, path: str = "password", keep_s
     Raises InvalidInput for a weak one, and Conflict when it was changed by somebody else since `user` was read.
     """
     before = user.password_hash
-    _set_password(user, password, path)
+    _hash_password(user, _check_password(user, password, path))
     _save(user, password_hash=before)
     _end_sessions(user, keep_session)
 
 
 def recover(user: User, password: object) -> None:
-    """Give a new password to who proved to receive the account's e-mail, as `set_password` does.
+    """Give a new password to who proved to receive the account's e-mail, and end all its sessions and keys.
 
-    If the address was unconfirmed, whoever made the account may not be who receives its e-mail: then its keys go, too.
+    Whoever made the account may not be who receives its e-mail, or somebody else came to know the password. Raises as
+    `set_password` does.
     """
-    was_verified, user.email_verified = user.email_verified, True
-    set_password(user, password)
-    if not was_verified:
-        database.service()["keys"].delete_many({"user": user.id})
+    before = user.password_hash
+    _hash_password(user, _check_password(user, password))
+    user.email_verified = True
+    # Before, since a failure in between must not leave those of a thief; and after, for what was made meanwhile.
+    _end_sessions_and_keys(user)
+    _save(user, password_hash=before, email_key=user.email_key)
+    _end_sessions_and_keys(user)
 
 
 def store_hash(user: User, text: str) -> None:
@@ -218,9 +225,19 @@ def _set_names(user: User, changes: dict[str, object]) -> None:
         raise invalid("email", "or 'username' is needed: an account has at least one of them")
 
 
-def _set_password(user: User, text: object, path: str = "password") -> None:
-    accepted = password.check_policy(text, names=(user.email, user.username, user.name), path=path)
-    with password.place():
+def _refuse_taken_names(user: User) -> None:
+    if user.email_key and User.objects(email_key=user.email_key).first():
+        raise _taken("email")
+    if user.username_key and User.objects(username_key=user.username_key).first():
+        raise _taken("username")
+
+
+def _check_password(user: User, text: object, path: str = "password") -> str:
+    return password.check_policy(text, names=(user.email, user.username, user.name), path=path)
+
+
+def _hash_password(user: User, accepted: str) -> None:
+    with password.place_for_new():
         user.password_hash = password.hash_password(accepted)
 
 
@@ -244,7 +261,7 @@ def _save(user: User, **condition: Any) -> None:
         # Without a condition MongoEngine would store an account anew that was deleted meanwhile.
         user.save(save_condition={"id": user.id, **condition})
     except NotUniqueError as failure:
-        raise _taken(failure) from failure
+        raise _taken(_find_taken(failure)) from failure
     except SaveConditionError:
         raise Conflict("The account was changed or deleted by somebody else just now; try again.") from None
     principal_cache.forget("users", user.id)
@@ -268,7 +285,18 @@ def _end_sessions(user: User, keep_session: ObjectId | None = None) -> None:
     principal_cache.forget("users", user.id)
 
 
-def _taken(failure: NotUniqueError) -> Conflict:
+def _end_sessions_and_keys(user: User) -> None:
+    # The sessions first: `key.create_key` takes a key back whose session has ended.
+    _end_sessions(user)
+    database.service()["keys"].delete_many({"user": user.id})
+    principal_cache.forget("users", user.id)
+
+
+def _find_taken(failure: NotUniqueError) -> str:
+    """The member of the body whose unique index refused the account."""
     details = getattr(failure.__context__, "details", None) or {}
-    path = "email" if "email_key" in details.get("keyPattern", {}) else "username"
+    return "email" if "email_key" in details.get("keyPattern", {}) else "username"
+
+
+def _taken(path: str) -> Conflict:
     return Conflict(f"This {path} is taken.", [{"path": path, "message": "is taken"}])

@@ -29,19 +29,43 @@ hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _cores = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 
 
+def _count_places() -> int:
+    """As many as there are threads, but two: these are always free for requests without a password."""
+    return max(2, config.threads - 2)
+
+
 @functools.cache
 def _places() -> threading.BoundedSemaphore:
-    """As many places as there are threads, but two: these are always free for requests without a password."""
-    return threading.BoundedSemaphore(max(1, config.threads - 2))
+    return threading.BoundedSemaphore(_count_places())
+
+
+@functools.cache
+def _places_for_new() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(_count_places() // 2)
 
 
 @contextlib.contextmanager
 def place() -> Iterator[None]:
     """A place among the requests of this process that hash a password; TooManyRequests at once when all are taken.
 
-    Enter it before `hash_password` or `matches`: sign-ins can then never occupy all threads or all memory.
+    Enter it before `matches`: sign-ins can then never occupy all threads or all memory.
     """
-    places = _places()
+    with _one_of(_places()):
+        yield
+
+
+@contextlib.contextmanager
+def place_for_new() -> Iterator[None]:
+    """A place for a new password; enter it before `hash_password`.
+
+    Only half of the places are for these: whoever floods the service with sign-ups keeps nobody from signing in.
+    """
+    with _one_of(_places_for_new()), place():
+        yield
+
+
+@contextlib.contextmanager
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
     if not places.acquire(blocking=False):
         raise TooManyRequests("Too many passwords are being checked just now; try again in a second.", 1)
     try:

@@ -6,6 +6,7 @@ no response time tells.
 
 import hashlib
 import hmac
+import logging
 import time
 from typing import Any
 
@@ -15,6 +16,8 @@ from errors import Unauthorized
 from user import identity, mail, models, throttle, tokens
 from user.identity import invalid
 from user.models import User
+
+logger = logging.getLogger("sheaf.mail")
 
 VERIFY_SECONDS = 24 * 3600
 RESET_SECONDS = 3600
@@ -38,10 +41,17 @@ def verify_email(sent: dict[str, Any]) -> None:
         raise Unauthorized("The confirmation link is no longer valid: the account has another address, or is gone.")
 
 
-def send_confirmation(user: User) -> None:
-    """Send the first link to a new address, where e-mail is set up; not too often, whoever enters the address."""
-    if user.email and mail.has_server() and throttle.has_room_for_mail(f"verify:{user.email_key}"):
+def send_confirmation(user: User, address: str | None) -> None:
+    """Send the first link to a new e-mail address, where e-mail is set up; not too often to it, nor from `address`.
+
+    None instead of an address is for admins, whose mails are not counted against any.
+    """
+    if not user.email or not mail.has_server():
+        return
+    if throttle.has_room_for_mail(f"verify:{user.email_key}", address):
         mail.put(_deliver_verification, user.email_key)
+    else:
+        logger.warning("a confirmation was not sent: too many e-mails this hour to one account or from one address")
 
 
 def request_reset(sent: dict[str, Any], address: str) -> None:
@@ -52,12 +62,12 @@ def request_reset(sent: dict[str, Any], address: str) -> None:
     _refuse_others(sent, {path})
     login = identity.require_text(sent[path], path, maximum=identity.MAX_LOGIN_CHARACTERS)
     mail.require_server()
-    throttle.admit_mail(f"reset:{identity.to_key(login)}", address)
+    throttle.admit_mail(_count_as(login), address)
     mail.put(_deliver_reset, login)
 
 
 def reset_password(sent: dict[str, Any]) -> None:
-    """Give the account of the link's `token` the new `password` and end all its sessions. A link is good once."""
+    """Give the account of the link's `token` the new `password`, end its sessions and keys. A link is good once."""
     _refuse_others(sent, {"token", "password"})
     claims = tokens.read(sent["token"], "reset", required=("fingerprint",))
     user = User.objects(id=ObjectId(claims["sub"]), disabled__ne=True).first()
@@ -83,6 +93,10 @@ def _deliver_reset(login: str) -> None:
     user = models.find_user(login)
     if user is None or user.disabled or not user.email:
         return
+    # The account has up to three logins, each counted by itself until here. What is counted here is seen in no answer.
+    if not throttle.has_room_for_mail(f"reset-of:{user.id}"):
+        logger.warning("a password reset link was not sent: too many e-mails this hour to one account")
+        return
     expires_at = int(time.time()) + RESET_SECONDS
     token = tokens.issue("reset", user.id, expires_at, fingerprint=_fingerprint(user))
     mail.send(
@@ -91,6 +105,12 @@ def _deliver_reset(login: str) -> None:
         "Somebody, we hope you, asked for a new password for your account. The link is good once, for one hour:",
         mail.link("reset", token),
     )
+
+
+def _count_as(login: str) -> str:
+    """What e-mails for `login` are counted under: the same for all its spellings."""
+    field, value = identity.find_key(login) or ("unknown", identity.to_key(login))
+    return f"reset:{field}:{value}"
 
 
 def _fingerprint(user: User) -> str:

@@ -14,6 +14,7 @@ from user import identity, models, password, principal_cache, throttle
 from user.models import User, to_text
 
 MAX_USER_AGENT_CHARACTERS = 300
+MAX_SESSIONS_PER_USER = 100
 
 
 class Session(database.db.Document):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class Session(database.db.Document):  # type: ignore[misc]
 
 
 def sign_in(login: object, text: object, *, address: str, user_agent: str) -> Session:
-    """A new session for who knows the password.
+    """A new session for who knows the password; the oldest one makes room for it.
 
     Raises Unauthorized, the same for an unknown, a disabled and a wrong-password account and after the same work;
     TooManyRequests before any work; EmailNotVerified only after the right password.
@@ -85,7 +86,8 @@ def find_session(session_id: ObjectId) -> Session | None:
 
 def list_sessions(user_id: ObjectId) -> list[Session]:
     """The user's sessions, the newest first."""
-    return list(Session.objects(user=user_id, expires_at__gt=datetime.now(UTC)).order_by("-created_at"))
+    found = Session.objects(user=user_id, expires_at__gt=datetime.now(UTC)).order_by("-created_at")
+    return list(found.limit(MAX_SESSIONS_PER_USER))
 
 
 def end_session(session_id: str | ObjectId, user_id: ObjectId) -> None:
@@ -112,23 +114,24 @@ def _start_session(user: User, text: str, address: str, user_agent: str) -> Sess
         drop_session(session.id, user.id)
         raise Unauthorized("Login or password is wrong.")
     _renew_hash(user, text)
-    if config.single_session:
-        _end_other_sessions(session)
+    _end_oldest_sessions(session)
     return session
 
 
 def _renew_hash(user: User, text: str) -> None:
     if password.is_outdated(user.password_hash):
         # It can as well be done at the next sign-in.
-        with contextlib.suppress(TooManyRequests), password.place():
+        with contextlib.suppress(TooManyRequests), password.place_for_new():
             models.store_hash(user, password.hash_password(text))
 
 
-def _end_other_sessions(session: Session) -> None:
-    others = Session.objects(user=session.user, id__ne=session.id)
-    ids = [each.id for each in others.only("id")]
-    others.delete()
-    principal_cache.forget("sessions", *ids)
+def _end_oldest_sessions(session: Session) -> None:
+    """Leave the user this new session, and of the others only the newest that are allowed beside it."""
+    kept = 0 if config.single_session else MAX_SESSIONS_PER_USER - 1
+    others = Session.objects(user=session.user, id__ne=session.id).order_by("-created_at")
+    if ids := [each.id for each in others.skip(kept).only("id")]:
+        Session.objects(id__in=ids).delete()
+        principal_cache.forget("sessions", *ids)
 
 
 def _knows_address(user: User | None, address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Limits on guessing: failed passwords per account and per address, and e-mails per account and per address.
+"""Limits on guessing and flooding: failed passwords and e-mails per account and per address, sign-ups per address.
 
 Counted in the service's database, so that they hold across processes and hosts. A window begins with the first failure.
 """
@@ -23,6 +23,7 @@ from settings import config
 EVERYWHERE_FACTOR = 10
 MAILS_PER_HOUR_TO_ACCOUNT = 5
 MAILS_PER_HOUR_FROM_ADDRESS = 50
+HOUR_SECONDS = 3600
 COLLECTION = "attempts"
 
 
@@ -85,15 +86,22 @@ def forgive(account: str, address: str) -> None:
     _limiter.storage.incr(item.key_for("address", network), item.get_expiry(), amount=-1)
 
 
-def admit_mail(login: str, address: str) -> None:
-    """Count an e-mail asked for `login`, whether or not there is such an account, or raise TooManyRequests."""
-    _hit(RateLimitItemPerSecond(MAILS_PER_HOUR_FROM_ADDRESS, 3600), "mail-address", _network(address))
-    _hit(RateLimitItemPerSecond(MAILS_PER_HOUR_TO_ACCOUNT, 3600), "mail-account", _digest(login))
+def admit_sign_up(address: str) -> None:
+    """Count a sign-up, whatever becomes of it, or raise TooManyRequests."""
+    _hit(RateLimitItemPerSecond(config.sign_ups_per_address, HOUR_SECONDS), "sign-up", _network(address))
 
 
-def has_room_for_mail(login: str) -> bool:
-    """Count an e-mail that nobody asked for; False when the account is sent too many already."""
-    return _limiter.hit(RateLimitItemPerSecond(MAILS_PER_HOUR_TO_ACCOUNT, 3600), "mail-account", _digest(login))
+def admit_mail(account: str, address: str) -> None:
+    """Count an e-mail asked for `account`, whether or not there is such a one, or raise TooManyRequests."""
+    _hit(_mails_from_address(), "mail-address", _network(address))
+    _hit(_mails_to_account(), "mail-account", _digest(account))
+
+
+def has_room_for_mail(account: str, address: str | None = None) -> bool:
+    """Count an e-mail, as `admit_mail` does; False when the account is sent, or the address asks for, too many."""
+    if address is not None and not _limiter.hit(_mails_from_address(), "mail-address", _network(address)):
+        return False
+    return _limiter.hit(_mails_to_account(), "mail-account", _digest(account))
 
 
 def _hit(item: RateLimitItem, *identifiers: str) -> None:
@@ -116,6 +124,14 @@ def _everywhere() -> RateLimitItem:
 
 def _per_address() -> RateLimitItem:
     return RateLimitItemPerSecond(config.failures_per_address, config.failure_window_seconds)
+
+
+def _mails_from_address() -> RateLimitItem:
+    return RateLimitItemPerSecond(MAILS_PER_HOUR_FROM_ADDRESS, HOUR_SECONDS)
+
+
+def _mails_to_account() -> RateLimitItem:
+    return RateLimitItemPerSecond(MAILS_PER_HOUR_TO_ACCOUNT, HOUR_SECONDS)
 
 
 def _digest(account: str) -> str:

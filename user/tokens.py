@@ -5,6 +5,7 @@ session, key or user ends it (`principal_cache`).
 """
 
 import math
+import re
 import time
 from typing import Any, Literal
 
@@ -21,6 +22,9 @@ from user.principal_cache import of_keys, of_tokens
 from user.session import Session
 
 ALGORITHM = "HS256"
+# Three parts in base64url without padding (RFC 7515, section 7.1). PyJWT reads other spellings, too, and each would be
+# kept by itself. 43 characters stand for the signature's 32 bytes, two bits of the last one for nothing.
+SPELLING = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 Use = Literal["access", "refresh", "verify", "reset"]
 NAMES: dict[Use, str] = {
     "access": "access token",
@@ -89,6 +93,8 @@ def read(token: object, use: Use, *, required: tuple[str, ...]) -> dict[str, Any
     name = NAMES[use]
     if not isinstance(token, str):
         raise Unauthorized(f"The {name} is not valid: it must be a string.")
+    if not SPELLING.fullmatch(token):
+        raise Unauthorized(f"The {name} is not valid.")
     try:
         options: Any = {"require": ["exp", "sub", "use", *required]}
         claims = jwt.decode(token, config.secret_key, algorithms=[ALGORITHM], options=options)

@@ -9,7 +9,6 @@ from errors import Conflict, Forbidden, NotFound, NotImplementedHere, TooManyReq
 from openapi import describe
 from settings import config
 from user import account, caller, models, pages, recovery, schemas
-from user.principal import ANONYMOUS
 
 blueprint = Blueprint("user", __name__)
 
@@ -24,11 +23,11 @@ def sign_up() -> Response:
     """Create an account with an e-mail address, a username or both, and a password of 10 to 128 characters.
 
     Where sign-up is closed (`SHEAF_SIGN_UP`), only admins may do this. With an e-mail address, a link to confirm it is
-    sent.
+    sent. Sign-ups from one address are limited (`SHEAF_SIGN_UPS_PER_ADDRESS`), those that admins ask for are not.
     """
-    asking = authenticate(request.environ) if config.sign_up == "closed" else ANONYMOUS
+    asking = authenticate(request.environ)
     sent = wire.read_object(required=("password",), optional=("email", "username", "name"))
-    user = account.sign_up(sent, asking)
+    user = account.sign_up(sent, asking, request.remote_addr or "")
     return wire.reply(user.to_answer(), 201, {"Location": f"/v1/users/{user.id}"})
 
 
@@ -125,7 +124,8 @@ def open_reset_page() -> Response:
 def reset_password() -> Response:
     """Ask with `login` (or `email`) for a link to choose a new password, or choose it with the link's `token`.
 
-    Asking always gets the same answer, whether or not there is such an account. Choosing ends all sessions.
+    Asking always gets the same answer, whether or not there is such an account. Choosing ends all sessions and deletes
+    all API keys.
     """
     sent = wire.read_object(optional=("token", "password", "login", "email"))
     if "token" in sent:
