@@ -57,6 +57,8 @@ class Answer:
         self.headers = response.headers
         self.content_type: str = response.content_type
         self.data: bytes = response.data
+        # As a server does when the answer is out: what it held is free again.
+        response.close()
 
     @property
     def text(self) -> str:
