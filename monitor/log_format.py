@@ -3,11 +3,16 @@
 What is logged is decided where it is logged; here nothing is added to it.
 """
 
+import atexit
+import collections
 import datetime
 import json
 import logging
+import os
 import re
 import sys
+import threading
+import time
 from typing import Any, TextIO
 
 import orjson
@@ -16,6 +21,7 @@ from settings import config
 
 # Members that callers hand to the logger as `extra`. A list of what may pass: an unknown one is not printed.
 EXTRA = ("method", "path", "status", "milliseconds", "user_id", "request_id")
+FLUSH_SECONDS = 0.05
 # The servers print through handlers of their own; in a worker their lines take our form instead.
 SERVER_LOGGERS = ("_granian", "gunicorn.error")
 # Line ends and terminal commands in Unicode, and the marks that turn the writing direction.
@@ -25,12 +31,61 @@ UNPRINTABLE = re.compile(
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what sys.stderr is at that moment, which servers and pytest replace."""
+    """Writes to what sys.stderr is at that moment, which servers and pytest replace.
+
+    With `is_buffered`, lines below `warning` wait up to FLUSH_SECONDS and a thread of their own writes them together.
+    A request that wrote for itself would let go of the interpreter and wait to get it back, and so would whoever
+    waits for the handler's lock: measured, that was a fifth of all throughput.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_buffered = False
+        self._waiting: collections.deque[str] = collections.deque()
+        self._flushing_in: int | None = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take one record; a line that waits needs no lock, for adding to a deque is one step."""
+        if not self.is_buffered or record.levelno >= logging.WARNING:
+            return super().handle(record)
+        self._waiting.append(self.format(record))
+        if self._flushing_in != os.getpid():
+            self._start_flushing()
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write one record now, after those that wait."""
+        self.flush_waiting()
         self.stream = sys.stderr
         super().emit(record)
+
+    def flush_waiting(self) -> None:
+        """Write the lines that wait."""
+        lines = []
+        while self._waiting:
+            lines.append(self._waiting.popleft())
+        if lines:
+            sys.stderr.write("\n".join([*lines, ""]))
+            sys.stderr.flush()
+
+    def _start_flushing(self) -> None:
+        self.acquire()
+        try:
+            if self._flushing_in != os.getpid():
+                self._flushing_in = os.getpid()
+                atexit.register(self.flush_waiting)
+                threading.Thread(target=self._flush_for_ever, name="log", daemon=True).start()
+        finally:
+            self.release()
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            self.acquire()
+            try:
+                self.flush_waiting()
+            finally:
+                self.release()
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,6 +134,9 @@ def configure_logging() -> None:
         handler = StderrHandler()
         root.addHandler(handler)
     handler.setFormatter(JsonFormatter() if config.is_production else LineFormatter())
+    handler.is_buffered = config.is_production
+    # None of it is printed, and each would cost something per record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("werkzeug").setLevel(max(level, logging.WARNING))
     logging.getLogger("sheaf").setLevel(level)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -128,6 +129,9 @@ def captured(config: Settings, *, environment: str, level: str = "info") -> Iter
     """What the process logs, in the form of that environment."""
     config.environment, config.log_level = environment, level
     configure_logging()
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StderrHandler):
+            handler.is_buffered = False  # so that each line is there when the answer is
     output, before = io.StringIO(), sys.stderr
     sys.stderr = output
     try:
@@ -272,3 +276,39 @@ def test_lines_of_the_server_take_our_form(config: Settings) -> None:
     with captured(config, environment="production") as output:
         logger.error("worker died")
     assert json.loads(output.getvalue())["message"] == "worker died"
+
+
+def test_lines_of_requests_wait_and_a_warning_brings_them_out_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(log_format, "FLUSH_SECONDS", 3600)
+    handler = StderrHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.is_buffered = True
+    for number in range(3):
+        handler.handle(logging.makeLogRecord({"msg": f"line {number}", "levelno": logging.INFO}))
+    assert capsys.readouterr().err == ""
+    handler.handle(logging.makeLogRecord({"msg": "trouble", "levelno": logging.WARNING}))
+    assert capsys.readouterr().err == "line 0\nline 1\nline 2\ntrouble\n"
+
+
+def test_lines_that_wait_are_written_within_a_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = StderrHandler()
+    handler.is_buffered = True
+    threads = [
+        threading.Thread(target=handler.handle, args=(logging.makeLogRecord({"msg": f"line {number}", "levelno": 20}),))
+        for number in range(8)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    written = ""
+
+    def is_written() -> bool:
+        nonlocal written
+        written += capsys.readouterr().err
+        return written.count("\n") == 8
+
+    wait_until(is_written)
+    assert sorted(written.splitlines()) == [f"line {number}" for number in range(8)]
