@@ -205,6 +205,8 @@ CALLER_ERRORS = frozenset(
     {2, 4, 9, 14, 15, 16, 17, 20, 26, 27, 28, 34, 40, 48, 52, 53, 54, 55, 56, 57, 66, 67, 72, 73, 85, 86, 96, 115, 128}
     | {146, 166, 167, 168, 197, 224, 241, 291, 292}
 )
+# Its message quotes mongod's memory.
+CORRUPT_BSON = 10320
 # From here on a number stands for one place in MongoDB's source that checks what was sent to it.
 FIRST_UNNAMED_CODE = 10_000
 OVERLOADED = frozenset({6, 7, 89, 91, 112, 133, 189, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436, 14031})
@@ -268,6 +270,8 @@ def _translate_code(code: int, details: Mapping[str, Any]) -> ApiError:
         return BodyTooLarge(DOCUMENT_TOO_LARGE)
     if code in OVERLOADED:
         return DatabaseUnavailable()
+    if code == CORRUPT_BSON:
+        return InternalError("A stored document is damaged; the log has it under this request id.")
     if code in CALLER_ERRORS or code >= FIRST_UNNAMED_CODE:
         return RefusedByDatabase(f"MongoDB refused this: {details.get('errmsg', 'no reason given')}")
     if code in (13, 18, 8000):

@@ -117,7 +117,7 @@ def check_operators(permit: Permit, update: dict[str, Any]) -> None:
 def _check_change(permit: Permit, operator: str, field: str, value: Any) -> None:
     touched = [field, value] if operator == "$rename" else [field]
     for name in touched:
-        if not isinstance(name, str):
+        if type(name) is not str:  # Code is a str, too
             raise _invalid(f"{operator}.{field}", "must be a field name")
         if name.partition(".")[0] in permit.readonly:
             raise _readonly(name)

@@ -83,10 +83,21 @@ def check_expression(value: Any, path: str) -> None:
             inner = f"{path}.{name}"
             if name.startswith("$") and (name not in EXPRESSIONS or len(value) > 1):
                 raise invalid(inner, "is not an operator that may stand here in an expression")
+            if name == "$setField":
+                _check_set_field(item, f"{inner}.field")
             if name == "$meta" and item not in METADATA:
                 raise invalid(inner, f"must be one of {', '.join(METADATA)}")
             if name != "$literal":
                 check_expression(item, inner)
+
+
+def _check_set_field(value: Any, path: str) -> None:
+    """Refuse a computed name and one with NUL: MongoDB 6.0 takes what follows the NUL for raw BSON."""
+    field = value.get("field") if isinstance(value, dict) else None
+    if isinstance(field, dict) and field.keys() == {"$literal"}:
+        field = field["$literal"]
+    if type(field) is not str or "\0" in field:
+        raise invalid(path, "must be the name of a field, without NUL")
 
 
 def _check_text(text: str, path: str) -> None:

@@ -67,10 +67,10 @@ class Page:
         self._query = combine(permit, listing.query)
         self._order = None if self._stands_alone else total_order(listing)
         # What it says matters to a sort only; the order by _id needs no index but those that are there.
-        self._indexes = indexes_of(permit) if listing.sort else Indexes((), False)
+        self._indexes = indexes_of(permit) if listing.sort or self._hides_id() else Indexes((), False)
         # MongoDB takes a search once in a filter and no expression beside $near, so neither can be said per branch.
         is_search = _names_any(listing.query, SORTED_BY_DISTANCE if self._order == BY_ID else SEARCHES)
-        self._is_by_place = is_search or _is_positional(listing.fields)
+        self._is_by_place = is_search or _is_positional(listing.fields) or not self._indexes.is_plain
         if self._place.keys and self._is_by_place:
             raise invalid("fields", "cannot begin to name a position ($) on a later page")
 
@@ -116,7 +116,8 @@ class Page:
         listing, place = self._listing, self._place
         order: Any = self._order or listing.sort
         in_sort_only = place.in_sort_only or self._skips_in_sort(place)
-        has_keys = self._order is not None and not in_sort_only and (order != BY_ID or self._hides_id())
+        is_told = self._order is not None and not in_sort_only and self._indexes.is_plain
+        has_keys = is_told and (order != BY_ID or self._hides_id())
         query = self._query
         if place.keys:
             query = self._after(place)

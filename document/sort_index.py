@@ -25,6 +25,8 @@ class Indexes:
     """Of those that hold every document in plain order."""
     has_collation: bool
     """Text is compared by the collection's own rules."""
+    is_plain: bool = True
+    """The documents are stored as they are listed: not a view or a time series, where sort keys are not told."""
 
     def gives(self, query: dict[str, Any], order: Order) -> bool:
         """Whether some index holds what matches `query` in this order, after fields that the query fixes."""
@@ -50,9 +52,13 @@ def forget_indexes() -> None:
 
 
 def _read(permit: Permit) -> Indexes:
+    target = open_collection(permit)
     try:
-        specifications = list(open_collection(permit).list_indexes())
-    except OperationFailure:  # a view has none, and not every database user may look
+        described = list(target.database.list_collections(filter={"name": permit.collection}))
+        if any(one.get("type", "collection") != "collection" for one in described):
+            return Indexes((), False, is_plain=False)
+        specifications = list(target.list_indexes())
+    except OperationFailure:  # not every database user may look
         return Indexes((), False)
     collation = next((one.get("collation") for one in specifications if one["name"] == "_id_"), None)
     keys = tuple(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Client, assert_problem
+from tests.conftest import Actor, Client, assert_problem
 
 SECRET = "lamp-of-ann"
 OURS = [
@@ -437,3 +437,26 @@ def test_random_filters_answer_as_if_there_were_no_others(app, bob, worlds):
         assert here == alone
 
     check()
+
+
+@pytest.mark.parametrize(
+    "field", ["a\0bcde\0f", {"$literal": "a\0b"}, {"$concat": ["a", "b"]}, {"$code": "a"}, 5, None], ids=repr
+)
+def test_field_that_mongodb_would_take_for_raw_bson_is_refused(client: Client, ann: Actor, field: Any) -> None:
+    """MongoDB 6.0 does not look for NUL in $setField's name: it told of its memory, or ended."""
+    assert client.put("/v1/db/app/items/x", {"n": 1}, as_=ann).status_code == 201
+    expression = {"$setField": {"field": field, "input": {}, "value": 1}}
+    for answer in (
+        client.patch("/v1/db/app/items/x", [{"$set": {"a": expression}}], as_=ann),
+        client.post("/v1/db/app/items/_aggregate", {"pipeline": [{"$project": {"a": expression}}]}, as_=ann),
+        client.post("/v1/db/app/items/_query", {"fields": {"a": expression}}, as_=ann),
+        client.post("/v1/db/app/items/_query", {"filter": {"$expr": {"$eq": [expression, 1]}}}, as_=ann),
+    ):
+        assert_problem(answer, 400, "invalid_input")
+        assert answer.json["errors"][0]["path"].endswith("$setField.field")
+
+
+def test_rename_to_code_is_refused(client: Client, ann: Actor) -> None:
+    assert_problem(
+        client.patch("/v1/db/app/items/x", {"$rename": {"a": {"$code": "b"}}}, as_=ann), 400, "invalid_input"
+    )
