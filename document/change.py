@@ -4,10 +4,10 @@ from typing import Any
 
 import ejson
 from access.models import Permit
-from document.expression import check_predicate
+from document.expression import check_predicate, invalid
 from document.operator import REFERENCE_FIELDS
 from document.pipeline import check_update_stages
-from errors import Forbidden, InvalidInput
+from errors import Forbidden
 
 Update = dict[str, Any] | list[dict[str, Any]]
 
@@ -31,7 +31,7 @@ UPDATE_OPERATORS = VALUE_OPERATORS | OTHER_OPERATORS | MODIFIERS.keys()
 def check_document(document: Any, path: str) -> dict[str, Any]:
     """`document`, if it is an object without a field name that begins with `$` at any depth."""
     if not isinstance(document, dict):
-        raise _invalid(path, "must be a JSON object")
+        raise invalid(path, "must be a JSON object")
     check_value(document, path)
     return document
 
@@ -45,7 +45,7 @@ def check_value(value: Any, path: str) -> None:
         for name, item in value.items():
             inner = f"{path}.{name}" if path else name
             if name.startswith("$") and name not in REFERENCE_FIELDS:
-                raise _invalid(inner, "begins with $; field names of stored documents may not")
+                raise invalid(inner, "begins with $; field names of stored documents may not")
             check_value(item, inner)
 
 
@@ -63,7 +63,7 @@ def read_update(permit: Permit, body: Any) -> Update:
         check_pipeline(permit, body)
         return body
     if not isinstance(body, dict):
-        raise _invalid("", "the body must be update operators, a pipeline (an array), or a merge patch")
+        raise invalid("", "the body must be update operators, a pipeline (an array), or a merge patch")
     if any(name.startswith("$") for name in body):
         check_operators(permit, body)
         return body
@@ -95,9 +95,9 @@ def read_array_filters(text: str, change: Update) -> list[dict[str, Any]]:
     """The filters that a query parameter holds for `$[name]` in update operators."""
     filters = ejson.loads(text.encode())
     if not isinstance(filters, list) or not all(isinstance(each, dict) for each in filters):
-        raise _invalid("array_filters", "must be an array of filters")
+        raise invalid("array_filters", "must be an array of filters")
     if isinstance(change, list):
-        raise _invalid("array_filters", "goes with update operators only")
+        raise invalid("array_filters", "goes with update operators only")
     for index, each in enumerate(filters):
         check_predicate(each, f"array_filters[{index}]")
     return filters
@@ -107,9 +107,9 @@ def check_operators(permit: Permit, update: dict[str, Any]) -> None:
     """Refuse operators that are not on the allow list, and changes to fields the caller may not write."""
     for operator, changes in update.items():
         if operator not in UPDATE_OPERATORS:
-            raise _invalid(operator, "is not an update operator; operators and plain fields cannot be mixed")
+            raise invalid(operator, "is not an update operator; operators and plain fields cannot be mixed")
         if not isinstance(changes, dict):
-            raise _invalid(operator, "must be an object of fields and values")
+            raise invalid(operator, "must be an object of fields and values")
         for field, value in changes.items():
             _check_change(permit, operator, field, value)
 
@@ -118,7 +118,7 @@ def _check_change(permit: Permit, operator: str, field: str, value: Any) -> None
     touched = [field, value] if operator == "$rename" else [field]
     for name in touched:
         if type(name) is not str:  # Code is a str, too
-            raise _invalid(f"{operator}.{field}", "must be a field name")
+            raise invalid(f"{operator}.{field}", "must be a field name")
         if name.partition(".")[0] in permit.readonly:
             raise _readonly(name)
     path = f"{operator}.{field}"
@@ -136,7 +136,7 @@ def _check_modifiers(operator: str, value: Any, path: str) -> None:
         return
     for name, item in value.items():
         if name not in MODIFIERS[operator]:
-            raise _invalid(f"{path}.{name}", f"is not known in {operator}")
+            raise invalid(f"{path}.{name}", f"is not known in {operator}")
         check_value(item, f"{path}.{name}")
 
 
@@ -156,7 +156,7 @@ def _merged(target: Any, patch: dict[str, Any], depth: int) -> Any:
     Names go in as data, so that they may hold dots, and all at once: one step for each would nest too deep for MongoDB.
     """
     if depth > MAX_PATCH_DEPTH:
-        raise _invalid("", f"a merge patch may nest {MAX_PATCH_DEPTH} levels; use $set or PUT for deeper ones")
+        raise invalid("", f"a merge patch may nest {MAX_PATCH_DEPTH} levels; use $set or PUT for deeper ones")
     removed = [name for name, value in patch.items() if value is None]
     changed = [
         {"k": {"$literal": name}, "v": _merged_value(name, value, depth)}
@@ -183,7 +183,3 @@ def _is_not_in(name: str, names: list[str]) -> dict[str, Any]:
 
 def _readonly(name: str) -> Forbidden:
     return Forbidden(f"{name!r} is set by the server.", [{"path": name, "message": "is set by the server"}])
-
-
-def _invalid(path: str, message: str) -> InvalidInput:
-    return InvalidInput(f"{path!r} {message}." if path else f"{message}.", [{"path": path, "message": message}])
